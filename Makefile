@@ -1,0 +1,83 @@
+# Everything runs in .venv, which each target builds or refreshes by itself.
+# To build it with another Python: make clean, then make PYTHON=/path/to/python3 test
+
+PYTHON   ?=
+VENV     := .venv
+BIN      := $(VENV)/bin
+STAMP    := $(VENV)/.installed
+# Not supermetrics.duckdb: DuckDB names the catalog after the file, and cannot tell it from the dataset `supermetrics`.
+DATABASE := supermetrics_connectors.duckdb
+
+.DEFAULT_GOAL := help
+.PHONY: help load test check format clean
+
+help: ## list the targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+# DLT_DATA_DIR keeps dlt's state in this clone. In its usual place (~/.dlt, /var/dlt for root) all clones would share it,
+# and dlt, which remembers where a pipeline first ran, would load into the first clone's database.
+load: $(STAMP) ## load a local sandbox of the API into a DuckDB file and query it
+	@DLT_DATA_DIR="$(CURDIR)/.dlt/.var" $(BIN)/supermetrics-connectors load --sandbox --include-configs
+	@echo
+	@echo "The connectors updated last, by team (./$(DATABASE)):"
+	@$(BIN)/python -c "$$FIRST_QUERY" $(DATABASE)
+
+test: $(STAMP) ## run the tests
+	@$(BIN)/python -m pytest
+
+check: $(STAMP) ## check formatting, lint and types
+	@$(BIN)/python -m ruff format --check .
+	@$(BIN)/python -m ruff check .
+	@$(BIN)/python -m mypy
+
+format: $(STAMP) ## format the code and apply the safe fixes
+	@$(BIN)/python -m ruff format .
+	@$(BIN)/python -m ruff check --fix .
+
+clean: ## remove .venv, caches and build results; loaded data stays
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find sources pipelines tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The three connectors of each team that were updated last.
+define FIRST_QUERY
+import sys, duckdb
+con = duckdb.connect(sys.argv[1], read_only=True)
+con.execute("set timezone = 'UTC'; use supermetrics")
+print(con.sql("""
+    select team_id, name, connector_identifier, updated_at
+    from connectors
+    qualify row_number() over (partition by team_id order by updated_at desc, connector_identifier) <= 3
+    order by team_id, updated_at desc, connector_identifier
+    limit 30
+"""))
+endef
+export FIRST_QUERY
+
+# A Python that will do, and can build a venv (Debian splits ensurepip off): the first of PYTHON or the usual names.
+define FIND_PYTHON
+seen=; \
+for candidate in $(if $(PYTHON),"$(PYTHON)",python3 python3.13 python3.12 python3.11 python3.10 python3.14); do \
+    version=$$("$$candidate" -c 'import sys; print("%d.%d" % sys.version_info[:2]); sys.exit(not (3, 10) <= sys.version_info < (3, 15))' 2>/dev/null) \
+        || { [ -z "$$version" ] || seen="$$seen $$candidate ($$version)"; continue; }; \
+    "$$candidate" -c 'import ensurepip, venv' 2>/dev/null && { found=$$candidate; break; }; \
+    seen="$$seen $$candidate ($$version, without venv/ensurepip: on Debian and Ubuntu install python$$version-venv)"; \
+done; \
+if [ -z "$$found" ]; then \
+    echo "No usable Python. Needed: 3.10 to 3.14 with venv and ensurepip. Found:$${seen:- none}." >&2; \
+    echo "Name one with: make PYTHON=/path/to/python3 <target>" >&2; \
+    exit 1; \
+fi
+endef
+
+# The stamp is newer than what it was installed from. A venv that no longer runs (moved, or its Python removed) is rebuilt.
+$(STAMP): pyproject.toml constraints.txt
+	@if ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
+	    $(FIND_PYTHON); \
+	    echo "Creating $(VENV) with $$found ($$version)"; \
+	    "$$found" -m venv --clear $(VENV); \
+	fi
+	@echo "Installing the project and its tools into $(VENV)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade --constraint constraints.txt pip
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+	    --build-constraint constraints.txt --editable . --group dev
+	@touch $@

@@ -1,0 +1,278 @@
+"""One request a team: an answer, or a typed error that carries the request id."""
+
+import logging
+import re
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import orjson
+from dlt.common.exceptions import TransientException
+from dlt.sources.helpers.requests.session import Session
+from requests import PreparedRequest, RequestException, Response
+from requests.adapters import HTTPAdapter
+from requests.auth import AuthBase
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
+
+from .exceptions import (
+    SupermetricsConnectionError,
+    SupermetricsContractError,
+    SupermetricsError,
+    SupermetricsUnreadableError,
+    api_error_class,
+)
+from .settings import ApiKey, Settings
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A 200 of the API, decoded but not yet checked.
+
+    Attributes:
+        payload: The decoded JSON.
+        status_code: HTTP status, 200.
+        request_id: From `X-Request-Id`; None when the header is absent.
+        rate_limit_remaining: Requests left in this hour, from `X-RateLimit-Remaining`; None when absent.
+        size: Bytes of the body.
+    """
+
+    payload: Any
+    status_code: int
+    request_id: str | None
+    rate_limit_remaining: int | None
+    size: int
+
+
+class Pause:
+    """The rate limit belongs to the token: when one request is told to wait, all of them wait here."""
+
+    def __init__(self) -> None:
+        self._until = 0.0
+        self._lock = threading.Lock()
+        self._cancelled = threading.Event()
+
+    def hold(self, seconds: float) -> None:
+        """Makes everyone wait for at least this long from now."""
+        with self._lock:
+            self._until = max(self._until, time.monotonic() + seconds)
+
+    @property
+    def remaining(self) -> float:
+        """Seconds still to wait; 0 when nothing holds."""
+        return max(0.0, self._until - time.monotonic())
+
+    def wait(self) -> None:
+        """Blocks until the pause is over. Returns at once after `cancel`."""
+        while (seconds := self.remaining) > 0 and not self._cancelled.wait(seconds):
+            pass
+
+    def sleep(self, seconds: float) -> None:
+        """Sleeps alone, for a retry that concerns nobody else."""
+        self._cancelled.wait(seconds)
+
+    def cancel(self) -> None:
+        """Wakes everyone: the run is over."""
+        self._cancelled.set()
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the run is over."""
+        return self._cancelled.is_set()
+
+
+class SupermetricsClient:
+    """Lists a team's connectors. Safe to use from several threads, which share connections and the pause."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.base_url = settings.base_url
+        self.pause = Pause()
+        self._auth = _BearerAuth(settings.api_key)
+        self._include_configs = "true" if settings.include_configs else "false"
+        self._timeout = settings.request_timeout
+        self._retries = settings.retries
+        self._jitter = wait_random_exponential(multiplier=self._retries.backoff_factor, max=self._retries.max_delay)
+        self._adapter = HTTPAdapter(pool_connections=1, pool_maxsize=settings.workers)
+        self._local = threading.local()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.base_url!r})"
+
+    def close(self) -> None:
+        """Cancels whoever waits and closes the connections."""
+        self.pause.cancel()
+        self._adapter.close()
+
+    def list_connectors(self, team_id: int) -> Answer:
+        """Asks for the connectors of a team, retrying what may pass.
+
+        Raises:
+            SupermetricsError: As its subclass for what went wrong, with the request id where the answer had one.
+        """
+        retrying = Retrying(
+            stop=stop_after_attempt(self._retries.max_attempts),
+            retry=retry_if_exception(self._worth_retrying),
+            wait=self._delay,
+            sleep=self.pause.sleep,
+            reraise=True,
+        )
+        return retrying(self._ask, team_id)
+
+    def _ask(self, team_id: int) -> Answer:
+        self.pause.wait()
+        response = self._get(team_id)
+        if isinstance(response, SupermetricsError):
+            raise response
+        return self._read(response, team_id)
+
+    def _get(self, team_id: int) -> Response | SupermetricsError:
+        """Sends the request. A failure is returned, not raised: urllib3's frames hold headers, and traces show frames."""
+        try:
+            return self._session().get(
+                f"{self.base_url}/v1/teams/{team_id}/connector_builder/connectors",
+                params={"include_configs": self._include_configs},
+                auth=self._auth,
+                allow_redirects=False,  # the API never redirects, and a token must not follow one elsewhere
+            )
+        except RequestException as error:
+            reason = self._scrub(_root_cause(error))
+            return SupermetricsConnectionError(f"No whole answer from {self.base_url}: {reason}", team_id=team_id)
+
+    def _session(self) -> Session:
+        session: Session | None = getattr(self._local, "session", None)
+        if session is None:
+            session = Session(timeout=(min(10.0, self._timeout), self._timeout), raise_for_status=False)
+            session.mount(self.base_url, self._adapter)
+            self._local.session = session
+        return session
+
+    def _read(self, response: Response, team_id: int) -> Answer:
+        request_id = _request_id(response.headers.get("X-Request-Id"))
+        if response.status_code >= 400:
+            raise self._api_error(response, team_id, request_id)
+        if response.status_code != 200:
+            raise SupermetricsContractError(
+                f"Expected status 200, the API answered {response.status_code}"
+                + (" (a redirect, which is not followed)" if response.is_redirect else ""),
+                team_id=team_id,
+                status_code=response.status_code,
+                request_id=request_id,
+            )
+        payload = _decoded(response)
+        if payload is None:
+            raise SupermetricsUnreadableError(
+                f"Expected JSON, {_described(response)} arrived",
+                team_id=team_id,
+                status_code=response.status_code,
+                request_id=request_id,
+            )
+        remaining = _count(response.headers.get("X-RateLimit-Remaining"))
+        return Answer(payload, response.status_code, request_id, remaining, len(response.content))
+
+    def _api_error(self, response: Response, team_id: int, header_request_id: str | None) -> SupermetricsError:
+        """The error envelope as a typed error. Texts of the server are scrubbed: one may quote the token back."""
+        envelope = _decoded(response)
+        error, meta = _member(envelope, "error"), _member(envelope, "meta")
+        message = _text(error.get("message")) or f"{response.reason or 'Error'} ({_described(response)})"
+        description = _text(error.get("description"))
+        return api_error_class(response.status_code)(
+            self._scrub(message[:1000]),
+            team_id=team_id,
+            status_code=response.status_code,
+            code=_code(error.get("code")),
+            description=self._scrub(description[:2048]) if description else None,
+            request_id=_request_id(meta.get("request_id")) or header_request_id,
+            retry_after=_retry_after(response.headers.get("Retry-After")),
+        )
+
+    def _scrub(self, text: str) -> str:
+        return text.replace(self._auth.api_key, "***")
+
+    def _worth_retrying(self, error: BaseException) -> bool:
+        if self.pause.cancelled or not isinstance(error, TransientException):
+            return False
+        retry_after = getattr(error, "retry_after", None)
+        return retry_after is None or retry_after <= self._retries.max_retry_wait
+
+    def _delay(self, attempt: RetryCallState) -> float:
+        """Seconds to sleep before the next attempt. A Retry-After is waited out by everyone, in the shared pause."""
+        error = attempt.outcome.exception() if attempt.outcome else None
+        retry_after: float | None = getattr(error, "retry_after", None)
+        delay = self._jitter(attempt) if retry_after is None else retry_after
+        logger.info("Attempt %s failed, next one in %.1f s: %s", attempt.attempt_number, delay, error)
+        if retry_after is None:
+            return delay
+        self.pause.hold(delay)
+        return 0.0
+
+
+class _BearerAuth(AuthBase):
+    """Sets the header per request: dlt logs session headers at DEBUG, and a repr must not show the token."""
+
+    def __init__(self, api_key: ApiKey) -> None:
+        self.api_key = api_key
+
+    def __call__(self, request: PreparedRequest) -> PreparedRequest:
+        request.headers["Authorization"] = f"Bearer {self.api_key}"
+        return request
+
+
+def _decoded(response: Response) -> Any:
+    """The body's JSON; None when it is none (the JSON text `null` is no answer of this API either)."""
+    try:
+        return orjson.loads(response.content)
+    except orjson.JSONDecodeError:
+        return None
+
+
+def _described(response: Response) -> str:
+    content_type = response.headers.get("Content-Type", "no content type").split(";")[0][:100]
+    return f"{len(response.content)} bytes of {content_type}"
+
+
+def _member(envelope: Any, name: str) -> Mapping[str, Any]:
+    member = envelope.get(name) if isinstance(envelope, dict) else None
+    return member if isinstance(member, dict) else {}
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _code(value: Any) -> str | None:
+    return value if isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9_.-]{1,100}", value) else None
+
+
+def _request_id(value: Any) -> str | None:
+    """A request id: 8 to 64 of `[A-Za-z0-9_-]` by contract; a gateway's own may be a little freer."""
+    return value if isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9_.:=/+-]{1,128}", value) else None
+
+
+def _count(value: str | None) -> int | None:
+    return int(value) if value and re.fullmatch(r"[0-9]{1,18}", value) else None
+
+
+def _retry_after(value: str | None) -> float | None:
+    """Seconds to wait: `Retry-After` is a number of seconds or an HTTP date; None when absent or unreadable."""
+    if not value:
+        return None
+    if re.fullmatch(r"\s*[0-9]{1,9}\s*", value):
+        return float(value)
+    try:
+        at = parsedate_to_datetime(value)
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None
+    at = at if at.tzinfo else at.replace(tzinfo=timezone.utc)
+    return max(0.0, round((at - datetime.now(timezone.utc)).total_seconds(), 3))
+
+
+def _root_cause(error: BaseException) -> str:
+    """The innermost reason in words: requests and urllib3 wrap a refused connection three times."""
+    while (inner := error.__cause__ or error.__context__) is not None:
+        error = inner
+    return f"{type(error).__name__}: {error}"

@@ -1,0 +1,89 @@
+"""What is remembered per team between runs, and what follows from it: which rows to write, which to remove.
+
+The cursor of a team is not one high-water mark but a fingerprint a connector: its `updated_at` and a digest of its
+content, kept in dlt's resource state (which travels with the load package, so a load that failed moves nothing).
+A connector is loaded when its fingerprint is not the remembered one. That loads all that `updated_at` ≥ mark would
+(a newer `updated_at` is another fingerprint) and what a mark would miss or repeat: two edits on one day under
+date-only timestamps, an old connector shared late, a record without `updated_at`, a change that moved no clock, and
+the unchanged connectors at the mark itself.
+
+Nothing here knows of dlt or HTTP.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+from .listing import Record, canonical_json
+
+Fingerprints = dict[str, str]
+"""connector_identifier: fingerprint, for one team."""
+
+
+WHOLE_TEAM = ""
+"""Stands for every connector of a team among identifiers to delete. No connector has it: the API's are not empty."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What a listing changes against the one before.
+
+    Attributes:
+        changed: Identifiers to write: they are new, or their fingerprint is another.
+        removed: Identifiers that a complete listing no longer has.
+        fingerprints: What to remember.
+        rewrite: Whether all of the team's rows make way for what is written.
+    """
+
+    changed: list[str]
+    removed: list[str]
+    fingerprints: Fingerprints
+    rewrite: bool = False
+
+    @classmethod
+    def none(cls, fingerprints: Fingerprints) -> "Difference":
+        """Nothing changes and the same is remembered."""
+        return cls([], [], fingerprints)
+
+    @property
+    def to_delete(self) -> list[str]:
+        """Identifiers whose rows are to go without another in their place."""
+        return [WHOLE_TEAM] if self.rewrite else self.removed
+
+    def __bool__(self) -> bool:
+        return bool(self.changed or self.to_delete)
+
+
+def difference(before: Fingerprints, now: Fingerprints, complete: bool, full_refresh: bool = False) -> Difference:
+    """Compares a team's fingerprints with those remembered.
+
+    Args:
+        before: What is remembered.
+        now: What was listed.
+        complete: Whether the listing is all there is; what an incomplete one lacks is kept.
+        full_refresh: Whether to write all that was listed, and to delete all else if the listing is complete.
+    """
+    changed = [name for name, fingerprint in now.items() if full_refresh or before.get(name) != fingerprint]
+    if not complete:
+        return Difference(changed, [], {**before, **now})
+    return Difference(changed, [name for name in before if name not in now], now, rewrite=full_refresh)
+
+
+def connector_fingerprint(connector: Record) -> str:
+    """`updated_at` (empty when there is none) and 64 bits over all fields but the configuration."""
+    fields = {name: value for name, value in connector.items() if name != "configuration"}
+    updated_at = connector.get("updated_at")
+    return f"{updated_at.isoformat() if updated_at else ''} {_digest(canonical_json(fields), 8)}"
+
+
+def configuration_fingerprint(configuration: Record) -> str:
+    """The version and content. The clocks are left out: they may move without the content, and stay when it changes."""
+    return _digest(f"{configuration.get('version')} {configuration['content_hash']}".encode(), 8)
+
+
+def row_version(*parts: object) -> str:
+    """Identifies one version of one connector's configuration among all rows of the table: 128 bits, hexadecimal."""
+    return _digest("\n".join(map(str, parts)).encode(), 16)
+
+
+def _digest(data: bytes, size: int) -> str:
+    return hashlib.blake2b(data, digest_size=size).hexdigest()

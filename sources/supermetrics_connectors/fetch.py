@@ -1,0 +1,103 @@
+"""Many teams at once: every team's listing, in batches large enough to make one Arrow table each."""
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from contextlib import closing
+from datetime import datetime, timedelta, timezone
+from itertools import islice
+
+from .client import SupermetricsClient
+from .exceptions import SupermetricsError, SupermetricsUnauthorizedError
+from .listing import Listing, read_listing
+from .settings import Settings
+
+BATCH_BYTES = 16 * 2**20
+"""Bodies of a batch altogether, in bytes. What bounds the memory, with the number of workers."""
+_POLL_SECONDS = 0.5
+
+OnProgress = Callable[[int, str | None], None]
+"""Told how many teams are done since the last call, and in words why nothing moves, if so."""
+
+
+class Fetcher:
+    """Fetches the teams of the settings in parallel.
+
+    Args:
+        settings: Which teams, how many at once, and whether a failing team becomes a listing with its error instead of
+            ending everything. A 401 ends everything in any case: each team would answer so.
+        column_name: dlt's naming convention, to check the names of fields that the API has added.
+    """
+
+    def __init__(self, settings: Settings, column_name: Callable[[str], str]) -> None:
+        self._settings = settings
+        self._column_name = column_name
+        self._client = SupermetricsClient(settings)
+
+    def batches(self, on_progress: OnProgress) -> Iterator[list[Listing]]:
+        """Yields every team's listing once, in the order in which they arrive.
+
+        Raises:
+            SupermetricsError: A team failed. Requests not yet begun are dropped.
+        """
+        batch: list[Listing] = []
+        for listing in self.listings(on_progress):
+            batch.append(listing)
+            if sum(listing.size for listing in batch) >= BATCH_BYTES:
+                yield batch
+                batch = []
+        if batch:
+            yield batch
+
+    def listings(self, on_progress: OnProgress) -> Iterator[Listing]:
+        """Yields the listings one by one; otherwise as `batches`."""
+        waiting = iter(self._settings.team_ids)
+        workers = self._settings.workers
+        pool = ThreadPoolExecutor(workers, thread_name_prefix="supermetrics")
+        with closing(self._client):
+            try:
+                running = {pool.submit(self._fetch, team_id) for team_id in islice(waiting, workers)}
+                while running:
+                    done, running = wait(running, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
+                    on_progress(len(done), self._why_waiting())
+                    for future in done:
+                        running.update(pool.submit(self._fetch, team_id) for team_id in islice(waiting, 1))
+                        yield future.result()
+            finally:
+                self._client.pause.cancel()
+                pool.shutdown(cancel_futures=True)
+
+    def _why_waiting(self) -> str | None:
+        if (seconds := self._client.pause.remaining) <= 0:
+            return None
+        until = datetime.now().astimezone() + timedelta(seconds=seconds)
+        return f"rate limited, going on at {until:%H:%M:%S}"
+
+    def _fetch(self, team_id: int) -> Listing:
+        started_at, clock = datetime.now(timezone.utc), time.perf_counter()
+        try:
+            answer = self._client.list_connectors(team_id)
+            return read_listing(
+                team_id,
+                answer,
+                started_at=started_at,
+                duration_ms=_milliseconds_since(clock),
+                include_configs=self._settings.include_configs,
+                column_name=self._column_name,
+            )
+        except SupermetricsError as error:
+            if not self._settings.skip_failing or isinstance(error, SupermetricsUnauthorizedError):
+                raise
+            failure = error
+        return Listing(
+            team_id,
+            started_at,
+            _milliseconds_since(clock),
+            status_code=failure.status_code,
+            request_id=failure.request_id,
+            error=failure,
+        )
+
+
+def _milliseconds_since(clock: float) -> int:
+    return round((time.perf_counter() - clock) * 1000)

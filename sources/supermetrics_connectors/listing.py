@@ -1,0 +1,259 @@
+"""The API's answer for one team, checked against its documentation, with timestamps in UTC.
+
+Shapes and limits are those of the vendor's page "List connectors" and its OpenAPI description. What the API adds later
+passes through untouched.
+"""
+
+import hashlib
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from functools import lru_cache
+from typing import Any, cast
+
+import orjson
+import pendulum
+from pendulum.parsing.exceptions import ParserError
+
+from .client import Answer
+from .exceptions import SupermetricsContractError, SupermetricsError
+
+Record = dict[str, Any]
+"""A connector or configuration by the API's field names, its created_at and updated_at as datetimes in UTC."""
+
+TEXT_FIELDS = ("name", "description", "logo_url")
+TIMESTAMP_FIELDS = ("created_at", "updated_at")
+CONNECTOR_COLUMNS = frozenset(
+    {"team_id", "connector_identifier", *TEXT_FIELDS, *TIMESTAMP_FIELDS, "configuration", "_deleted", "_dlt_load_id"}
+)
+_SCD2_COLUMNS = ("_dlt_id", "_dlt_load_id", "_dlt_valid_from", "_dlt_valid_to")
+CONFIGURATION_COLUMNS = frozenset(
+    {"team_id", "connector_identifier", "version", "configuration_json", "content_hash"}
+    | {*TIMESTAMP_FIELDS, *_SCD2_COLUMNS}
+)
+
+_LONG_AGO = datetime.min.replace(tzinfo=timezone.utc)
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What one request found out about one team.
+
+    Attributes:
+        team_id: The team.
+        started_at: When its request was begun, UTC.
+        duration_ms: Milliseconds until the answer was read, waiting and retries included.
+        connectors: Its connectors by identifier, checked, each once. Empty when the request failed.
+        reported: The API's `count`; None when the request failed.
+        received: Length of the API's list, doubles included; None when the request failed.
+        status_code: HTTP status; None when no answer came.
+        request_id: The API's request id; None when the answer carried none.
+        rate_limit_remaining: Requests left in this hour; None when unknown.
+        has_configurations: Whether configurations were asked for.
+        size: Bytes of the answer's body.
+        error: Why there is no listing; None when there is one.
+    """
+
+    team_id: int
+    started_at: datetime
+    duration_ms: int
+    connectors: dict[str, Record] = field(default_factory=dict)
+    reported: int | None = None
+    received: int | None = None
+    status_code: int | None = None
+    request_id: str | None = None
+    rate_limit_remaining: int | None = None
+    has_configurations: bool = False
+    size: int = 0
+    error: SupermetricsError | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether this is all that the API has: only then does a connector's absence mean that it is gone."""
+        return self.error is None and self.reported == self.received
+
+
+def read_listing(
+    team_id: int,
+    answer: Answer,
+    *,
+    started_at: datetime,
+    duration_ms: int,
+    include_configs: bool,
+    column_name: Callable[[str], str],
+) -> Listing:
+    """Checks an answer and shapes it into a listing.
+
+    Args:
+        team_id: The team that was asked for.
+        answer: What the API said.
+        started_at: When the request was begun, UTC.
+        duration_ms: Milliseconds until the answer was there.
+        include_configs: Whether configurations were asked for.
+        column_name: dlt's naming convention: what a field's column will be called.
+
+    Raises:
+        SupermetricsContractError: It is not what the documentation says; team, record and request id are named.
+    """
+    try:
+        count, records = _count_and_records(answer.payload)
+        connectors = [_read_connector(r, f"connectors[{i}]", include_configs) for i, r in enumerate(records)]
+        _check_columns(connectors, CONNECTOR_COLUMNS, column_name)
+        _check_columns((c.get("configuration", {}) for c in connectors), CONFIGURATION_COLUMNS, column_name)
+        return Listing(
+            team_id=team_id,
+            started_at=started_at,
+            duration_ms=duration_ms,
+            connectors=_newest_by_identifier(connectors),
+            reported=count,
+            received=len(records),
+            status_code=answer.status_code,
+            request_id=answer.request_id,
+            rate_limit_remaining=answer.rate_limit_remaining,
+            has_configurations=include_configs,
+            size=answer.size,
+        )
+    except _UnexpectedError as unexpected:
+        message = str(unexpected)
+    raise SupermetricsContractError(
+        message, team_id=team_id, status_code=answer.status_code, request_id=answer.request_id
+    )
+
+
+@lru_cache(maxsize=65_536)
+def parse_timestamp(text: str) -> datetime:
+    """Reads a timestamp in any shape of the API as an instant in UTC, to the microsecond.
+
+    `2025-01-01` means midnight UTC, and a time without a zone is in UTC: the API documents "ISO 8601" and has been
+    seen to send `2025-01-01`, `2025-01-01T00:00:00Z`, `…+00:00` and `…+0000`.
+
+    Raises:
+        ValueError: It is none of these.
+    """
+    if not _TIMESTAMP.fullmatch(text):  # pendulum alone also reads times, weeks, intervals and durations
+        raise ValueError(text)
+    try:
+        utc = cast("pendulum.DateTime", pendulum.parse(text)).astimezone(timezone.utc)
+        return datetime.combine(utc.date(), utc.time(), timezone.utc)  # the plain class, which orjson knows
+    except (ParserError, OverflowError) as error:
+        raise ValueError(text) from error
+
+
+_TIMESTAMP = re.compile(
+    r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:[.,]\d{1,9})?)?(?:Z|[+-]\d\d(?::?\d\d)?)?)?", re.ASCII
+)
+
+
+def canonical_json(value: Any) -> bytes:
+    """JSON text in UTF-8 with sorted keys, so that equal content has equal text whatever the order of its keys.
+
+    Raises:
+        TypeError: It is nested deeper than 254 levels.
+    """
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+
+
+class _UnexpectedError(Exception):
+    """What of the answer is not as documented, in words."""
+
+
+def _count_and_records(payload: Any) -> tuple[int, list[Any]]:
+    if not isinstance(payload, dict):
+        raise _UnexpectedError(f"Expected a JSON object with count and connectors, {_kind(payload)} arrived")
+    records, count = payload.get("connectors"), payload.get("count")
+    if not isinstance(records, list):
+        raise _UnexpectedError(f"Expected a list in `connectors`, {_kind(records)} arrived")
+    if not isinstance(count, int) or isinstance(count, bool) or count < 0:
+        raise _UnexpectedError(f"Expected an integer ≥ 0 in `count`, {_kind(count)} arrived")
+    return count, records
+
+
+def _read_connector(record: Any, where: str, include_configs: bool) -> Record:
+    if not isinstance(record, dict):
+        raise _UnexpectedError(f"Expected an object in {where}, {_kind(record)} arrived")
+    identifier = record.get("connector_identifier")
+    if not isinstance(identifier, str) or not identifier:
+        raise _UnexpectedError(
+            f"Expected a non-empty string in {where}.connector_identifier, {_kind(identifier)} arrived"
+        )
+    where = f"{where} ({_quoted(identifier)})"
+    connector = dict(record)
+    configuration = connector.pop("configuration", None)
+    _check_texts(connector, TEXT_FIELDS, where)
+    _read_timestamps(connector, where)
+    if include_configs and configuration is not None:
+        connector["configuration"] = _read_configuration(configuration, f"{where}.configuration")
+    return connector
+
+
+def _read_configuration(configuration: Any, where: str) -> Record:
+    if not isinstance(configuration, dict):
+        raise _UnexpectedError(f"Expected an object in {where}, {_kind(configuration)} arrived")
+    record: Record = dict(configuration)
+    if not isinstance(record.get("configuration_json"), dict):
+        kind = _kind(record.get("configuration_json"))
+        raise _UnexpectedError(f"Expected an object in {where}.configuration_json, {kind} arrived")
+    _check_texts(record, ("version",), where)
+    _read_timestamps(record, where)
+    try:
+        text = canonical_json(record["configuration_json"])
+    except TypeError:
+        raise _UnexpectedError(f"{where}.configuration_json is nested deeper than 254 levels") from None
+    record["configuration_json"] = text.decode()
+    record["content_hash"] = hashlib.sha256(text).hexdigest()
+    return record
+
+
+def _check_texts(record: Record, names: tuple[str, ...], where: str) -> None:
+    for name in names:
+        if not isinstance(record.get(name), (str, type(None))):
+            raise _UnexpectedError(f"Expected a string in {where}.{name}, {_kind(record[name])} arrived")
+
+
+def _read_timestamps(record: Record, where: str) -> None:
+    for name in TIMESTAMP_FIELDS:
+        value = record.get(name)
+        if value is None:
+            continue
+        try:
+            record[name] = parse_timestamp(value)
+        except (ValueError, TypeError):
+            got = _quoted(value) if isinstance(value, str) else _kind(value)
+            raise _UnexpectedError(
+                f"Expected an ISO 8601 timestamp such as 2025-01-01T00:00:00Z in {where}.{name}, {got} arrived"
+            ) from None
+
+
+def _check_columns(records: Iterable[Record], columns: frozenset[str], column_name: Callable[[str], str]) -> None:
+    """A field that the API has added becomes a column, so its name must make one, and one of its own."""
+    fields = {column: column for column in columns}
+    for field_name in {name for record in records for name in record} - columns:
+        try:
+            column = column_name(field_name)
+        except ValueError:
+            raise _UnexpectedError(f"The field {_quoted(field_name)} cannot be made the name of a column") from None
+        if fields.setdefault(column, field_name) != field_name:
+            both = f"{_quoted(field_name)} and {_quoted(fields[column])}"
+            raise _UnexpectedError(f"The fields {both} would share the column {column!r}")
+
+
+def _newest_by_identifier(connectors: Iterable[Record]) -> dict[str, Record]:
+    """The connectors by identifier; of two with one identifier the newer, and of two as new the later in the list."""
+    newest: dict[str, Record] = {}
+    for connector in connectors:
+        identifier = connector["connector_identifier"]
+        rival = newest.get(identifier)
+        if rival is None or (connector.get("updated_at") or _LONG_AGO) >= (rival.get("updated_at") or _LONG_AGO):
+            newest[identifier] = connector
+    return newest
+
+
+def _kind(value: Any) -> str:
+    """A JSON value's kind for a message; never the value, which may be huge or none of a log's business."""
+    kinds = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", type(None): "nothing"}
+    return kinds.get(type(value), "a number")
+
+
+def _quoted(text: str) -> str:
+    return repr(text if len(text) <= 40 else text[:40] + "…")

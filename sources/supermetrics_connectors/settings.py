@@ -1,0 +1,236 @@
+"""What the user sets, checked and normalised before any request is made."""
+
+import ipaddress
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+import orjson
+from dlt.common.configuration import configspec
+from dlt.common.configuration.specs import BaseConfiguration
+from dlt.common.typing import TSecretStrValue
+
+from .exceptions import SupermetricsConfigurationError
+
+DEFAULT_BASE_URL = "https://api.supermetrics.com"
+API_KEY_VARIABLE = "SUPERMETRICS_API_KEY"
+"""The environment variable of the vendor's own tools, the fallback for the key."""
+MAX_TEAM_ID = 2**63 - 1
+
+OnTeamError = Literal["raise", "skip"]
+
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """How long to ride out what passes. Times in seconds.
+
+    Attributes:
+        max_attempts: Requests made for one answer, the first included.
+        backoff_factor: The first delay is drawn from 0 … this; the range doubles with each attempt (full jitter).
+        max_delay: Upper end of that range.
+        max_retry_wait: The longest Retry-After that is waited out; above it the request fails at once.
+    """
+
+    max_attempts: int = 5
+    backoff_factor: float = 0.5
+    max_delay: float = 20.0
+    max_retry_wait: float = 120.0
+
+
+class ApiKey(str):
+    """An API key or OAuth token that does not show itself in a repr, a traceback's locals or a log of arguments."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'"
+
+
+@configspec
+class SupermetricsConfiguration(BaseConfiguration):
+    """What `[sources.supermetrics]` of `.dlt/*.toml` and `SOURCES__SUPERMETRICS__*` of the environment can say.
+
+    The meaning of each field is told once, in the docstring of `supermetrics_source`.
+    """
+
+    # Any: a TOML list, a single number and the environment's "1,2" arrive as they are and are checked by us
+    team_ids: Any = None
+    # None is how dlt spells "required"
+    api_key: TSecretStrValue = None  # type: ignore[assignment]
+    include_configs: bool = False
+    base_url: str = DEFAULT_BASE_URL
+    on_team_error: str = "raise"
+    max_retry_wait: float = 120.0
+    workers: int = 10
+    request_timeout: float = 60.0
+    request_max_attempts: int = 5
+    request_backoff_factor: float = 0.5
+    request_max_retry_delay: float = 20.0
+    full_refresh: bool = False
+
+    def on_partial(self) -> None:
+        """Takes the key from the vendor's own variable when dlt's configuration has none."""
+        if from_environment := os.environ.get(API_KEY_VARIABLE):
+            self.api_key = self.api_key or from_environment
+        if not self.is_partial():
+            self.resolve()
+
+    def on_resolved(self) -> None:
+        """Hides the key from reprs from here on."""
+        self.api_key = ApiKey(self.api_key)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(base_url={self.base_url!r}, team_ids={self.team_ids!r})"
+
+    __str__ = __repr__
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The configuration, checked. The meaning of each setting is told in the docstring of `supermetrics_source`."""
+
+    team_ids: list[int]
+    api_key: ApiKey
+    base_url: str
+    include_configs: bool
+    skip_failing: bool
+    workers: int
+    request_timeout: float
+    retries: RetryPolicy
+    full_refresh: bool
+
+    @classmethod
+    def check(cls, config: SupermetricsConfiguration) -> "Settings":
+        """Checks and normalises every setting.
+
+        Raises:
+            SupermetricsConfigurationError: One is unusable; it is named, with its value unless that is the key.
+        """
+        if config.on_team_error not in ("raise", "skip"):
+            raise SupermetricsConfigurationError(
+                f"on_team_error is {config.on_team_error!r}, expected 'raise' or 'skip'"
+            )
+        for name, (low, high) in _RANGES.items():
+            if not low <= (value := getattr(config, name)) <= high:
+                raise SupermetricsConfigurationError(f"{name} is {value!r}, expected a number in {low:g} … {high:g}")
+        return cls(
+            team_ids=parse_team_ids(config.team_ids),
+            api_key=parse_api_key(config.api_key),
+            base_url=parse_base_url(config.base_url),
+            include_configs=config.include_configs,
+            skip_failing=config.on_team_error == "skip",
+            workers=config.workers,
+            request_timeout=config.request_timeout,
+            retries=RetryPolicy(
+                max_attempts=config.request_max_attempts,
+                backoff_factor=config.request_backoff_factor,
+                max_delay=config.request_max_retry_delay,
+                max_retry_wait=config.max_retry_wait,
+            ),
+            full_refresh=config.full_refresh,
+        )
+
+
+_RANGES: dict[str, tuple[float, float]] = {
+    "max_retry_wait": (0, 86_400),  # the longest Retry-After that the API sends is a day
+    "workers": (1, 100),
+    "request_timeout": (0.001, 86_400),
+    "request_max_attempts": (1, 100),
+    "request_backoff_factor": (0, 3600),
+    "request_max_retry_delay": (0, 86_400),
+}
+
+
+def parse_team_ids(team_ids: object) -> list[int]:
+    """Reads team ids from whatever a caller, a TOML file or the environment gives.
+
+    Args:
+        team_ids: A list, tuple or set of ids, one id, or a string: `"936506"`, `"1,2"` or `"[1, 2]"`.
+
+    Returns:
+        The ids in the order given, each once.
+
+    Raises:
+        SupermetricsConfigurationError: No id, or one that is not an integer in 1 … 2^63-1; the value is named.
+    """
+    ids = list(dict.fromkeys(_parse_team_id(value) for value in _split_team_ids(team_ids)))
+    if not ids:
+        raise SupermetricsConfigurationError(
+            f"team_ids is empty ({team_ids!r}), expected at least one team id. "
+            "Set team_ids in [sources.supermetrics] of .dlt/config.toml or SOURCES__SUPERMETRICS__TEAM_IDS"
+        )
+    return ids
+
+
+def _split_team_ids(team_ids: object) -> Iterable[object]:
+    if isinstance(team_ids, str):
+        text = team_ids.strip()
+        if text.startswith("["):
+            try:
+                return list(orjson.loads(text))
+            except orjson.JSONDecodeError:
+                return [team_ids]
+        return text.split(",") if text else []
+    if isinstance(team_ids, (list, tuple, set, frozenset, range)):
+        return team_ids
+    return [] if team_ids is None else [team_ids]
+
+
+def _parse_team_id(value: object) -> int:
+    text = value.strip() if isinstance(value, str) else str(value)
+    is_integer = isinstance(value, (int, str)) and not isinstance(value, bool)
+    if is_integer and re.fullmatch(r"[0-9]{1,19}", text) and 1 <= int(text) <= MAX_TEAM_ID:
+        return int(text)
+    raise SupermetricsConfigurationError(f"Team id {value!r} is not an integer in 1 … {MAX_TEAM_ID}")
+
+
+def parse_api_key(api_key: str) -> ApiKey:
+    """Returns the bare key or token, without a leading `Bearer `.
+
+    Raises:
+        SupermetricsConfigurationError: It is empty or has a character that no HTTP header may carry. The message never
+            shows the key.
+    """
+    key = re.sub(r"\A\s*bearer(?: +|\Z)", "", api_key, flags=re.IGNORECASE)
+    if re.fullmatch(r"[\x21-\x7e]+", key):
+        return ApiKey(key)
+    raise SupermetricsConfigurationError(
+        "The api_key is empty"
+        if not key
+        else "The api_key has a space, a line break, a control or a non-ASCII character; "
+        "expected an API key or OAuth token as the Supermetrics Hub shows it"
+    )
+
+
+def parse_base_url(base_url: str) -> str:
+    """Returns the base URL without a trailing slash.
+
+    Raises:
+        SupermetricsConfigurationError: It is not an https URL (http is accepted for a loopback host only, because the
+            token travels in a header), or it carries credentials, a query or a fragment.
+    """
+    expected = "expected something like https://api.supermetrics.com (http only for localhost)"
+    try:
+        url = urlsplit(base_url)
+        host, _ = url.hostname, url.port  # port: raises when it is none
+    except ValueError as error:
+        raise SupermetricsConfigurationError(f"base_url {base_url!r} is not a URL ({error}), {expected}") from None
+    if url.username is not None or url.password is not None:
+        raise SupermetricsConfigurationError(f"base_url carries credentials, {expected}")
+    if not host or url.query or url.fragment or re.search(r"[\s\x00-\x1f\x7f]", base_url):
+        raise SupermetricsConfigurationError(f"base_url {base_url!r} is not a plain URL, {expected}")
+    if url.scheme != "https" and not (url.scheme == "http" and _is_loopback(host)):
+        raise SupermetricsConfigurationError(f"base_url {base_url!r} would send the token unencrypted, {expected}")
+    return base_url.rstrip("/")
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

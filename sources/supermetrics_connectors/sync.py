@@ -1,0 +1,116 @@
+"""A team's listing against what is remembered of it: what to write, what to remove, what to note in `team_syncs`."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .cursors import (
+    Difference,
+    Fingerprints,
+    configuration_fingerprint,
+    connector_fingerprint,
+    difference,
+    row_version,
+)
+from .listing import Listing, Record
+
+TeamMemory = Mapping[str, Fingerprints]
+"""What a table's resource state remembers, by team id as text."""
+
+
+@dataclass(frozen=True)
+class TeamSync:
+    """One team's part of a run.
+
+    Attributes:
+        listing: What the API said.
+        connectors: What that changes in `connectors`.
+        configurations: What that changes in `connector_configurations`.
+    """
+
+    listing: Listing
+    connectors: Difference
+    configurations: Difference
+
+    @property
+    def team_id(self) -> int:
+        """The team."""
+        return self.listing.team_id
+
+    def connector_rows(self) -> Iterator[Record]:
+        """Rows for `connectors`: the changed ones, and a `_deleted` one for each that is gone."""
+        for identifier in self.connectors.changed:
+            connector = self.listing.connectors[identifier]
+            yield {name: value for name, value in connector.items() if name != "configuration"} | self._key(identifier)
+        for identifier in self.connectors.to_delete:
+            yield self._key(identifier) | {"_deleted": True}
+
+    def configuration_rows(self) -> Iterator[Record]:
+        """Rows for `connector_configurations`: new versions, and one without content for each that is to be closed."""
+        for identifier in self.configurations.changed:
+            configuration: Record = self.listing.connectors[identifier]["configuration"]
+            key = self._key(identifier)
+            version = row_version(*key.values(), configuration.get("version"), configuration["content_hash"])
+            yield configuration | key | {"_dlt_id": version}
+        for identifier in self.configurations.to_delete:
+            key = self._key(identifier)
+            yield key | {"_dlt_id": row_version(*key.values(), "closed")}
+
+    def summary_row(self) -> Record:
+        """The row for `team_syncs`."""
+        listing, error = self.listing, self.listing.error
+        return {
+            "team_id": self.team_id,
+            "started_at": listing.started_at,
+            "status": "failed" if error else "ok" if listing.complete else "incomplete",
+            "duration_ms": listing.duration_ms,
+            "request_id": listing.request_id,
+            "http_status": listing.status_code,
+            "error_code": error.code if error else None,
+            "error_message": str(error) if error else None,
+            "connectors_reported": listing.reported,
+            "connectors_received": listing.received,
+            "connectors_changed": None if error else len(self.connectors.changed),
+            "connectors_removed": None if error else len(self.connectors.removed),
+            "configurations_changed": len(self.configurations.changed) if listing.has_configurations else None,
+            "rate_limit_remaining": listing.rate_limit_remaining,
+        }
+
+    def _key(self, identifier: str) -> dict[str, Any]:
+        return {"team_id": self.team_id, "connector_identifier": identifier}
+
+
+def compare(
+    listing: Listing, connectors: TeamMemory, configurations: TeamMemory, full_refresh: bool = False
+) -> TeamSync:
+    """Finds out what a listing changes.
+
+    Args:
+        listing: What the API said; one with an error changes nothing.
+        connectors: What is remembered for `connectors`.
+        configurations: What is remembered for `connector_configurations`.
+        full_refresh: Whether to write everything of the team, whatever was remembered.
+    """
+    team = str(listing.team_id)
+    connectors_before, configurations_before = connectors.get(team, {}), configurations.get(team, {})
+    if listing.error:
+        return TeamSync(listing, Difference.none(connectors_before), Difference.none(configurations_before))
+    connectors_now = {name: connector_fingerprint(record) for name, record in listing.connectors.items()}
+    configurations_now = _configurations_now(listing, configurations_before)
+    refresh_configurations = full_refresh and listing.has_configurations
+    return TeamSync(
+        listing,
+        difference(connectors_before, connectors_now, listing.complete, full_refresh),
+        difference(configurations_before, configurations_now, listing.complete, refresh_configurations),
+    )
+
+
+def _configurations_now(listing: Listing, before: Fingerprints) -> Fingerprints:
+    """Fingerprints of the configurations. A listing without them tells only which connectors still exist."""
+    if not listing.has_configurations:
+        return {name: fingerprint for name, fingerprint in before.items() if name in listing.connectors}
+    return {
+        name: configuration_fingerprint(record["configuration"])
+        for name, record in listing.connectors.items()
+        if "configuration" in record
+    }
