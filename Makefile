@@ -5,8 +5,7 @@ PYTHON   ?=
 VENV     := .venv
 BIN      := $(VENV)/bin
 STAMP    := $(VENV)/.installed
-# Not supermetrics.duckdb: DuckDB names the catalog after the file, and cannot tell it from the dataset `supermetrics`.
-DATABASE := supermetrics_connectors.duckdb
+DATABASE := supermetrics.duckdb
 
 .DEFAULT_GOAL := help
 .PHONY: help load test check format clean
@@ -14,10 +13,8 @@ DATABASE := supermetrics_connectors.duckdb
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
-# DLT_DATA_DIR keeps dlt's state in this clone. In its usual place (~/.dlt, /var/dlt for root) all clones would share it,
-# and dlt, which remembers where a pipeline first ran, would load into the first clone's database.
 load: $(STAMP) ## load a local sandbox of the API into a DuckDB file and query it
-	@DLT_DATA_DIR="$(CURDIR)/.dlt/.var" $(BIN)/supermetrics-connectors load --sandbox --include-configs
+	@$(BIN)/supermetrics-connectors load --sandbox --include-configs
 	@echo
 	@echo "The connectors updated last, by team (./$(DATABASE)):"
 	@$(BIN)/python -c "$$FIRST_QUERY" $(DATABASE)

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from datetime import datetime, timezone
 from typing import Any, cast
 
 import dlt
@@ -17,14 +18,16 @@ from . import tables
 from .cursors import Difference, Fingerprints
 from .exceptions import SupermetricsError
 from .fetch import Fetcher, OnProgress
-from .listing import Record
+from .listing import Listing, Record
 from .settings import DEFAULT_BASE_URL, OnTeamError, Settings, SupermetricsConfiguration
 from .sync import TeamSync, compare
 
-__all__ = ["SupermetricsError", "supermetrics_source"]
+__all__ = ["SupermetricsError", "failed_sync", "supermetrics_source"]
 
 
-@dlt.source(name="supermetrics", section="supermetrics", spec=SupermetricsConfiguration)
+# `dlt init` writes its slots to [sources.supermetrics_connectors], named for this folder. dlt reads settings there, and
+# under the source's name, [sources.supermetrics].
+@dlt.source(name="supermetrics", section="supermetrics_connectors", spec=SupermetricsConfiguration)
 def supermetrics_source(
     team_ids: Any = dlt.config.value,
     api_key: TSecretStrValue = dlt.secrets.value,
@@ -73,6 +76,8 @@ def supermetrics_source(
 def listings(settings: Settings) -> Iterator[list[TeamSync]]:
     """What every team's one request found, compared with what is remembered; in batches that share an Arrow table."""
     fetcher = Fetcher(settings, dlt.current.source_schema().naming.normalize_identifier)
+    if settings.full_refresh:  # even if it finds all as it was, it leaves a state in the destination as its mark
+        dlt.current.source_state()["refreshed_at"] = datetime.now(timezone.utc).isoformat()
     for batch in fetcher.batches(_progress(len(settings.team_ids))):
         memories = _memory("connectors"), _memory("connector_configurations")
         yield [compare(listing, *memories, settings.full_refresh) for listing in batch]
@@ -123,6 +128,18 @@ def connector_configurations(batch: list[TeamSync]) -> Iterator[Any]:
 def team_syncs(batch: list[TeamSync]) -> Iterator[Any]:
     """One row a team and run: what was asked and answered. Merged, so that a load repeated after a kill adds none."""
     yield from _table("team_syncs", tables.TEAM_SYNCS, [sync.summary_row() for sync in batch])
+
+
+def failed_sync(error: SupermetricsError, started_at: datetime) -> DltResource:
+    """The failing team's row of `team_syncs`, for a run that failed as a whole and so loaded none.
+
+    Args:
+        error: Why it failed. Its team_id must be known.
+        started_at: When the run began, UTC.
+    """
+    duration_ms = round((datetime.now(timezone.utc) - started_at).total_seconds() * 1000)
+    sync = compare(Listing.failed(error, started_at, duration_ms), {}, {})
+    return dlt.resource([[sync]], name="failed", selected=False) | team_syncs
 
 
 def _memory(resource_name: str) -> dict[str, Fingerprints]:

@@ -131,7 +131,7 @@ class SupermetricsClient:
         return self._read(response, team_id)
 
     def _get(self, team_id: int) -> Response | SupermetricsError:
-        """Sends the request. A failure is returned, not raised: urllib3's frames hold headers, and traces show frames."""
+        """Sends the request. Returns a failure instead of raising it: urllib3's frames hold headers with the token."""
         try:
             return self._session().get(
                 f"{self.base_url}/v1/teams/{team_id}/connector_builder/connectors",

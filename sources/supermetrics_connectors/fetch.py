@@ -89,14 +89,7 @@ class Fetcher:
             if not self._settings.skip_failing or isinstance(error, SupermetricsUnauthorizedError):
                 raise
             failure = error
-        return Listing(
-            team_id,
-            started_at,
-            _milliseconds_since(clock),
-            status_code=failure.status_code,
-            request_id=failure.request_id,
-            error=failure,
-        )
+        return Listing.failed(failure, started_at, _milliseconds_since(clock))
 
 
 def _milliseconds_since(clock: float) -> int:

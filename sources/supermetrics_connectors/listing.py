@@ -24,14 +24,12 @@ Record = dict[str, Any]
 
 TEXT_FIELDS = ("name", "description", "logo_url")
 TIMESTAMP_FIELDS = ("created_at", "updated_at")
-CONNECTOR_COLUMNS = frozenset(
-    {"team_id", "connector_identifier", *TEXT_FIELDS, *TIMESTAMP_FIELDS, "configuration", "_deleted", "_dlt_load_id"}
-)
-_SCD2_COLUMNS = ("_dlt_id", "_dlt_load_id", "_dlt_valid_from", "_dlt_valid_to")
+CONNECTOR_COLUMNS = frozenset({"team_id", "connector_identifier", *TEXT_FIELDS, *TIMESTAMP_FIELDS, "configuration"})
 CONFIGURATION_COLUMNS = frozenset(
-    {"team_id", "connector_identifier", "version", "configuration_json", "content_hash"}
-    | {*TIMESTAMP_FIELDS, *_SCD2_COLUMNS}
+    {"team_id", "connector_identifier", "version", "configuration_json", "content_hash", *TIMESTAMP_FIELDS}
 )
+_OWN_COLUMNS = frozenset({"_deleted", "_dlt_id", "_dlt_load_id", "_dlt_valid_from", "_dlt_valid_to"})
+"""Columns that steer the merge: nothing from outside may name one."""
 
 _LONG_AGO = datetime.min.replace(tzinfo=timezone.utc)
 
@@ -68,10 +66,29 @@ class Listing:
     size: int = 0
     error: SupermetricsError | None = None
 
+    @classmethod
+    def failed(cls, error: SupermetricsError, started_at: datetime, duration_ms: int) -> "Listing":
+        """No listing, because of an error that names its team."""
+        if error.team_id is None:
+            raise ValueError(f"The error names no team: {error}")
+        return cls(
+            error.team_id,
+            started_at,
+            duration_ms,
+            status_code=error.status_code,
+            request_id=error.request_id,
+            error=error,
+        )
+
     @property
     def complete(self) -> bool:
         """Whether this is all that the API has: only then does a connector's absence mean that it is gone."""
         return self.error is None and self.reported == self.received
+
+    @property
+    def status(self) -> str:
+        """`ok`; `incomplete` when the API counts more or fewer connectors than it lists; `failed` with an error."""
+        return "failed" if self.error else "ok" if self.complete else "incomplete"
 
 
 def read_listing(
@@ -182,6 +199,7 @@ def _read_connector(record: Any, where: str, include_configs: bool) -> Record:
     configuration = connector.pop("configuration", None)
     _check_texts(connector, TEXT_FIELDS, where)
     _read_timestamps(connector, where)
+    _check_depth(connector, where)
     if include_configs and configuration is not None:
         connector["configuration"] = _read_configuration(configuration, f"{where}.configuration")
     return connector
@@ -196,10 +214,8 @@ def _read_configuration(configuration: Any, where: str) -> Record:
         raise _UnexpectedError(f"Expected an object in {where}.configuration_json, {kind} arrived")
     _check_texts(record, ("version",), where)
     _read_timestamps(record, where)
-    try:
-        text = canonical_json(record["configuration_json"])
-    except TypeError:
-        raise _UnexpectedError(f"{where}.configuration_json is nested deeper than 254 levels") from None
+    _check_depth(record, where)
+    text = canonical_json(record["configuration_json"])
     record["configuration_json"] = text.decode()
     record["content_hash"] = hashlib.sha256(text).hexdigest()
     return record
@@ -225,14 +241,26 @@ def _read_timestamps(record: Record, where: str) -> None:
             ) from None
 
 
+def _check_depth(record: Record, where: str) -> None:
+    """What can be read is not always shallow enough to be written. (The record itself is a level, too.)"""
+    for name, value in record.items():
+        if isinstance(value, (dict, list)):
+            try:
+                canonical_json([value])
+            except TypeError:
+                raise _UnexpectedError(f"{where}.{name} is nested too deep to be written as JSON") from None
+
+
 def _check_columns(records: Iterable[Record], columns: frozenset[str], column_name: Callable[[str], str]) -> None:
     """A field that the API has added becomes a column, so its name must make one, and one of its own."""
     fields = {column: column for column in columns}
-    for field_name in {name for record in records for name in record} - columns:
+    for field_name in sorted({name for record in records for name in record} - columns):
         try:
             column = column_name(field_name)
         except ValueError:
             raise _UnexpectedError(f"The field {_quoted(field_name)} cannot be made the name of a column") from None
+        if column in _OWN_COLUMNS:
+            raise _UnexpectedError(f"The field {_quoted(field_name)} would take the place of the column {column!r}")
         if fields.setdefault(column, field_name) != field_name:
             both = f"{_quoted(field_name)} and {_quoted(fields[column])}"
             raise _UnexpectedError(f"The fields {both} would share the column {column!r}")

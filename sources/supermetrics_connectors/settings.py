@@ -220,7 +220,7 @@ def parse_base_url(base_url: str) -> str:
         raise SupermetricsConfigurationError(f"base_url {base_url!r} is not a URL ({error}), {expected}") from None
     if url.username is not None or url.password is not None:
         raise SupermetricsConfigurationError(f"base_url carries credentials, {expected}")
-    if not host or url.query or url.fragment or re.search(r"[\s\x00-\x1f\x7f]", base_url):
+    if not host or re.search(r"[?#\s\x00-\x1f\x7f]", base_url):
         raise SupermetricsConfigurationError(f"base_url {base_url!r} is not a plain URL, {expected}")
     if url.scheme != "https" and not (url.scheme == "http" and _is_loopback(host)):
         raise SupermetricsConfigurationError(f"base_url {base_url!r} would send the token unencrypted, {expected}")

@@ -62,7 +62,7 @@ class TeamSync:
         return {
             "team_id": self.team_id,
             "started_at": listing.started_at,
-            "status": "failed" if error else "ok" if listing.complete else "incomplete",
+            "status": listing.status,
             "duration_ms": listing.duration_ms,
             "request_id": listing.request_id,
             "http_status": listing.status_code,

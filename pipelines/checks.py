@@ -1,0 +1,45 @@
+"""What `supermetrics-connectors check` finds out: one request a team, nothing loaded."""
+
+from typing import Any
+
+from dlt.common.configuration import resolve_configuration
+from dlt.common.normalizers.naming.snake_case import NamingConvention
+
+from sources.supermetrics_connectors.fetch import Fetcher
+from sources.supermetrics_connectors.listing import Listing
+from sources.supermetrics_connectors.settings import Settings, SupermetricsConfiguration
+
+
+def check_teams(**settings: Any) -> list[dict[str, Any]]:
+    """Asks for each configured team once.
+
+    Args:
+        settings: Arguments of `supermetrics_source`; the rest comes from dlt's configuration.
+
+    Returns:
+        A row a team: team_id, status (ok, incomplete or failed), http_status, connectors, rate_limit_remaining,
+        request_id, error_message.
+
+    Raises:
+        SupermetricsUnauthorizedError: The key is not accepted.
+        SupermetricsConfigurationError: A setting is unusable. No request has been made.
+    """
+    explicit = {**settings, "on_team_error": "skip"}
+    config = resolve_configuration(
+        SupermetricsConfiguration(), sections=("sources", "supermetrics"), explicit_value=explicit
+    )
+    fetcher = Fetcher(Settings.check(config), NamingConvention().normalize_identifier)
+    rows = [_row(listing) for listing in fetcher.listings(lambda _done, _message: None)]
+    return sorted(rows, key=lambda row: row["team_id"])
+
+
+def _row(listing: Listing) -> dict[str, Any]:
+    return {
+        "team_id": listing.team_id,
+        "status": listing.status,
+        "http_status": listing.status_code,
+        "connectors": listing.received,
+        "rate_limit_remaining": listing.rate_limit_remaining,
+        "request_id": listing.request_id,
+        "error_message": str(listing.error) if listing.error else None,
+    }

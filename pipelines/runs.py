@@ -1,0 +1,202 @@
+"""One run, the same for the command line and every orchestrator: load, evidence of a failure, and what happened.
+
+A run begins with what the destination says, not with what a working folder remembers: it may be another machine,
+another DuckDB file or the folder of a run that was killed. So the folder is cleared, and dlt restores state and schema
+from the last load that the destination completed. Should a later load have begun there, its rows are a mixture, and
+everything is written anew.
+"""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import dlt
+import pyarrow as pa
+from dlt.common.exceptions import TerminalException
+from dlt.destinations.exceptions import DatabaseUndefinedRelation
+from filelock import FileLock, Timeout
+
+from sources.supermetrics_connectors import SupermetricsError, failed_sync, supermetrics_source
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LoadResult:
+    """What a run did.
+
+    Attributes:
+        pipeline_name: The dlt pipeline.
+        destination: Name of dlt's destination.
+        location: Where the destination keeps its data, without credentials.
+        dataset_name: The dataset (schema) with the tables.
+        load_ids: dlt's load packages, as in `_dlt_load_id`.
+        started_at: When the run began, UTC.
+        finished_at: When it ended, UTC.
+        teams: One row a team, as in `team_syncs`.
+    """
+
+    pipeline_name: str
+    destination: str
+    location: str
+    dataset_name: str
+    load_ids: list[str]
+    started_at: datetime
+    finished_at: datetime
+    teams: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def failed(self) -> list[dict[str, Any]]:
+        """The teams that failed while others were loaded (`on_team_error="skip"`)."""
+        return [team for team in self.teams if team["status"] == "failed"]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+class LoadFailedError(Exception):
+    """A run failed and loaded nothing, or not all. The reason comes first, then where dlt met it.
+
+    Attributes:
+        cause: The reason: a SupermetricsError, or what else was thrown.
+        step: dlt's step: extract, normalize, load or sync; None when it was none of these.
+        request_id: What Supermetrics support asks for; None when the reason has none.
+        team_id: The team; None when the reason has none.
+        retry_after: Seconds until the rate limit resets; None when unknown.
+        terminal: Whether a repetition cannot help.
+    """
+
+    def __init__(self, cause: BaseException, step: str | None, pipeline_name: str) -> None:
+        self.cause = cause
+        self.step = step
+        self.request_id: str | None = getattr(cause, "request_id", None)
+        self.team_id: int | None = getattr(cause, "team_id", None)
+        self.retry_after: float | None = getattr(cause, "retry_after", None)
+        self.terminal = isinstance(cause, TerminalException)
+        where = f"dlt's {step} step" if step else "dlt"
+        super().__init__(f"{type(cause).__name__}: {cause}\n(in {where} of pipeline {pipeline_name})")
+
+    def __reduce__(self) -> Any:
+        """Pickles without the arguments of the constructor, as dlt's exceptions do."""
+        return type(self).__new__, (type(self), *self.args), self.__dict__
+
+
+class AlreadyRunningError(Exception):
+    """Another process runs this pipeline."""
+
+
+def run_load(pipeline: dlt.Pipeline, **settings: Any) -> LoadResult:
+    """Loads the connectors of the configured teams.
+
+    Args:
+        pipeline: Where to load to. Its working folder is cleared.
+        settings: Arguments of `supermetrics_source`; the rest comes from dlt's configuration.
+
+    Raises:
+        SupermetricsConfigurationError: A setting is unusable. No request has been made.
+        AlreadyRunningError: Another process runs this pipeline.
+        LoadFailedError: The run failed. The failing team has a row in `team_syncs`, unless the destination failed.
+    """
+    started_at = datetime.now(timezone.utc)
+    supermetrics_source(**settings)  # settings are checked before anything is touched
+    with _only_run(pipeline):
+        try:
+            pipeline.drop().sync_destination()
+            if _interrupted(pipeline):
+                logger.warning("The last load of %s was interrupted, all rows are written anew", pipeline.pipeline_name)
+                settings["full_refresh"] = True
+            source = supermetrics_source(**settings)
+            teams = _collect_syncs(source)
+            info = pipeline.run(source)
+        except Exception as error:  # noqa: BLE001 - whatever it was is the reason of the failure raised here
+            failure = _failure(error, pipeline.pipeline_name)
+            _leave_evidence(pipeline, failure.cause, started_at)
+            raise failure from failure.cause
+    return LoadResult(
+        pipeline_name=pipeline.pipeline_name,
+        destination=info.destination_name,
+        location=info.destination_displayable_credentials,
+        dataset_name=info.dataset_name,
+        load_ids=list(info.loads_ids),
+        started_at=started_at,
+        finished_at=datetime.now(timezone.utc),
+        teams=sorted((row for table in teams for row in table.to_pylist()), key=lambda row: row["team_id"]),
+    )
+
+
+def root_cause(error: BaseException) -> BaseException:
+    """The source's own error below dlt's wrappers, or else the innermost reason."""
+    while not isinstance(error, SupermetricsError) and (inner := error.__cause__ or error.__context__) is not None:
+        error = inner
+    return error
+
+
+@contextmanager
+def _only_run(pipeline: dlt.Pipeline) -> Iterator[None]:
+    """Keeps a second process off the working folder. The system lets go of the lock when a process is killed."""
+    folder = Path(pipeline.pipelines_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / f"{pipeline.pipeline_name}.lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise AlreadyRunningError(
+            f"Another process runs the pipeline {pipeline.pipeline_name!r} ({lock.lock_file} is locked). "
+            "Wait until it is done, or give this run another pipeline name"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _interrupted(pipeline: dlt.Pipeline) -> bool:
+    """Whether a load began after the last completed one: it left a state, but no row in `_dlt_loads`."""
+    if pipeline.first_run:
+        return False
+    with pipeline.sql_client() as client:
+        state, loads = (client.make_qualified_table_name(name) for name in ("_dlt_pipeline_state", "_dlt_loads"))
+        try:
+            rows = client.execute_sql(
+                f"SELECT s._dlt_load_id, l.load_id FROM {state} s"  # noqa: S608 - the names are dlt's own
+                f" LEFT JOIN {loads} l ON l.load_id = s._dlt_load_id AND l.status = 0 WHERE s.pipeline_name = %s"
+                " ORDER BY s._dlt_load_id DESC LIMIT 1",
+                pipeline.pipeline_name,
+            )
+        except DatabaseUndefinedRelation:
+            return False
+    return any(completed is None for _, completed in rows or ())
+
+
+def _collect_syncs(source: dlt.sources.DltSource) -> list[pa.Table]:
+    """Keeps what goes into `team_syncs` for the summary."""
+    collected: list[pa.Table] = []
+
+    def keep(table: pa.Table) -> pa.Table:
+        collected.append(table.drop_columns(["_dlt_load_id"]))
+        return table
+
+    source.resources["team_syncs"].add_map(keep)
+    return collected
+
+
+def _failure(error: BaseException, pipeline_name: str) -> LoadFailedError:
+    return LoadFailedError(root_cause(error), getattr(error, "step", None), pipeline_name)
+
+
+def _leave_evidence(pipeline: dlt.Pipeline, cause: BaseException, started_at: datetime) -> None:
+    """Writes the failing team's row of `team_syncs`, so that the on-call query finds it in the warehouse."""
+    if not isinstance(cause, SupermetricsError) or cause.team_id is None:
+        return
+    pipeline.config.enable_runtime_trace = False  # `dlt pipeline … trace` is to show the run that failed
+    try:
+        pipeline.run(failed_sync(cause, started_at), schema=dlt.Schema("supermetrics"))
+    except Exception as error:  # noqa: BLE001 - the run's own failure matters more than why it could not be noted
+        logger.warning("The failure of team %s could not be recorded in team_syncs: %s", cause.team_id, error)
+    finally:
+        pipeline.config.enable_runtime_trace = True
