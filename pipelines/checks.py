@@ -18,13 +18,14 @@ def check_teams(**settings: Any) -> list[dict[str, Any]]:
 
     Returns:
         A row a team: team_id, status (ok, incomplete or failed), http_status, connectors, rate_limit_remaining,
-        request_id, error_message.
+        request_id, error_message, and secrets: where configurations hold any, as paths by connector; None when they
+        were not asked for.
 
     Raises:
         SupermetricsUnauthorizedError: The key is not accepted.
         SupermetricsConfigurationError: A setting is unusable. No request has been made.
     """
-    explicit = {**settings, "on_team_error": "skip"}
+    explicit = {**settings, "on_team_error": "skip", "redact_secrets": True}
     config = resolve_configuration(
         SupermetricsConfiguration(), sections=("sources", "supermetrics"), explicit_value=explicit
     )
@@ -42,4 +43,5 @@ def _row(listing: Listing) -> dict[str, Any]:
         "rate_limit_remaining": listing.rate_limit_remaining,
         "request_id": listing.request_id,
         "error_message": str(listing.error) if listing.error else None,
+        "secrets": listing.redacted,
     }

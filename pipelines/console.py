@@ -8,11 +8,12 @@ from typing import Any
 
 from dlt.common.runtime.collector_base import Collector
 from rich import box
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.table import Table
 
 from .runs import LoadResult
 
+_MOST_TEAMS = 30  # lines: more than a screen answers nothing
 _PIPED_WIDTH = 160  # in a log or a mail there is no screen whose width would matter
 
 out = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPED_WIDTH)
@@ -78,10 +79,10 @@ def show_result(result: LoadResult, look: str) -> None:
         result: What the run did.
         look: The one command that shows the data.
     """
-    show_table(result.teams, _TEAM_COLUMNS)
-    for team in result.failed:
-        out.print(f"[red]failed[/red] team {team['team_id']}: ", end="")
-        out.print(team["error_message"], markup=False, soft_wrap=True)
+    told = [team for team in result.teams if team["status"] != "ok" or _changes(team)] or result.teams
+    show_table(told[:_MOST_TEAMS], _TEAM_COLUMNS)
+    if untold := len(result.teams) - len(told[:_MOST_TEAMS]):
+        out.print(f"… and {untold} teams more, all in the table team_syncs", soft_wrap=True)
     for team in result.teams:
         if team["status"] == "incomplete":
             out.print(
@@ -101,10 +102,36 @@ def show_result(result: LoadResult, look: str) -> None:
     out.print(f"Look at: {look}", soft_wrap=True, markup=False)
 
 
+def show_nothing_to_do(pipeline_name: str, as_json: bool) -> None:
+    """Says that a shard has no teams: no failure where there are more shards than teams."""
+    if as_json:
+        show_json({"pipeline_name": pipeline_name, "teams": []})
+    else:
+        out.print(f"None of the teams is in this shard: nothing to do for {pipeline_name}.", soft_wrap=True)
+
+
+def show_secrets(teams: Iterable[Mapping[str, Any]]) -> None:
+    """Says where secrets are typed into configurations; nothing where that was not looked for."""
+    looked_for = [team for team in teams if team["secrets"] is not None]
+    found = [(team["team_id"], *each) for team in looked_for for each in team["secrets"].items()]
+    if found:
+        out.print("Typed into configurations, though they belong into the Connector Builder's secrets:", soft_wrap=True)
+    elif looked_for:
+        out.print("No secrets are typed into configurations.")
+    for team_id, identifier, paths in found:
+        for path in paths:
+            out.print(f"  team {team_id}, {identifier}: {path}", soft_wrap=True, markup=False)
+
+
 def show_error(text: str) -> None:
     """Prints a failure as one block on standard error."""
     err.print("[red]Error[/red] ", end="")
     err.print(text, markup=False, soft_wrap=True)
+
+
+def _changes(team: Mapping[str, Any]) -> int:
+    columns = ("connectors_changed", "connectors_removed", "configurations_changed")
+    return sum(team[column] or 0 for column in columns)
 
 
 def _total(result: LoadResult, column: str) -> int:
@@ -113,9 +140,10 @@ def _total(result: LoadResult, column: str) -> int:
 
 def show_table(rows: Iterable[Mapping[str, Any]], columns: Mapping[str, str]) -> None:
     """Prints the columns, by their titles, of each row."""
-    table = Table(box=box.SIMPLE_HEAD)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for name, title in columns.items():
-        table.add_column(title, justify="left" if name in ("status", "request_id") else "right", no_wrap=True)
+        justify: JustifyMethod = "left" if name in ("status", "request_id") else "right"
+        table.add_column(title, justify=justify, no_wrap=name != "request_id", overflow="fold")
     for row in rows:
         table.add_row(*("" if row[name] is None else str(row[name]) for name in columns))
     out.print(table)

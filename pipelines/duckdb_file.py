@@ -4,18 +4,47 @@ DuckDB names a file's catalog after the file, and `supermetrics.connectors` coul
 of the catalog: it is refused as ambiguous. dlt 1.31 writes names in two parts; here the catalog stands before them.
 """
 
+import warnings
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
+from typing import Any, AnyStr, ClassVar
 
+import dlt
+import pyarrow.parquet as pq
 from dlt.common.destination import DestinationCapabilitiesContext
+from dlt.common.destination.client import LoadJob
+from dlt.common.destination.dataset import DBApiCursor
+from dlt.common.destination.typing import PreparedTableSchema
 from dlt.common.schema import Schema
 from dlt.destinations import duckdb
+from dlt.destinations.exceptions import DatabaseTransientException
 from dlt.destinations.impl.duckdb.configuration import DuckDbClientConfiguration
-from dlt.destinations.impl.duckdb.duck import DuckDbClient
-from dlt.destinations.impl.duckdb.sql_client import DuckDbSqlClient
+from dlt.destinations.impl.duckdb.duck import DuckDbClient, DuckDbCopyJob
+from dlt.destinations.impl.duckdb.sql_client import DuckDBDBApiCursorImpl, DuckDbSqlClient
+from duckdb import OutOfMemoryException
+
+DUCKDB_FILE = "supermetrics.duckdb"
+_LEAST_MEMORY = 64 * 2**20
+"""Bytes that DuckDB may use however small the rows are."""
+_VECTOR_ROWS = 2048
+"""Rows that DuckDB has in hand at a time, whatever their size."""
+_VECTORS = 6
+"""Copies of them at a time: read, decompressed, cast to JSON, written; in two threads."""
 
 
 class duckdb_file(duckdb):  # noqa: N801 - dlt's destinations are named in lower case, and configured by that name
-    """The DuckDB destination, with names in three parts."""
+    """The DuckDB destination, with names in three parts.
+
+    Made without a file, as by `dlt.attach` and dlt's dashboard, it is what is configured, or `supermetrics.duckdb` in
+    the current folder.
+    """
+
+    def __init__(self, credentials: Any = None, **settings: Any) -> None:
+        if credentials is None and dlt.secrets.get("destination.duckdb.credentials", str) is None:
+            credentials = {"database": str(Path.cwd() / DUCKDB_FILE)}  # dlt reads a plain path with SQLAlchemy
+        super().__init__(credentials, **settings)
 
     @property
     def client_class(self) -> type[DuckDbClient]:
@@ -33,14 +62,75 @@ class _DuckDbFileClient(DuckDbClient):
             stock.dataset_name, stock.staging_dataset_name, config.credentials, capabilities
         )
 
+    def create_load_job(
+        self, table: PreparedTableSchema, file_path: str, load_id: str, restore: bool = False
+    ) -> LoadJob:
+        """Makes the job that loads a file."""
+        job = super().create_load_job(table, file_path, load_id, restore)
+        return _CopyJob(file_path) if isinstance(job, DuckDbCopyJob) else job
+
+
+class _CopyJob(DuckDbCopyJob):
+    """Loads a file with as much memory as its rows need.
+
+    Left to itself, DuckDB keeps in memory all that a load brings, up to most of the machine's: a gigabyte for a
+    thousand teams with configurations. Beyond its limit it writes to a temporary folder beside the file.
+    """
+
+    lock: ClassVar[Lock] = Lock()
+    needed: ClassVar[int] = 0
+    """Bytes that the largest rows so far have needed: the merge that follows has them in hand too."""
+
+    def run(self) -> None:
+        """Loads the file."""
+        with _CopyJob.lock:
+            _CopyJob.needed = max(_CopyJob.needed, _memory_for(self._file_path))
+            self._job_client.sql_client.execute_sql(f"SET GLOBAL memory_limit = '{_CopyJob.needed}B'")
+        super().run()
+
+
+def _memory_for(parquet_file: str) -> int:
+    """Bytes to load rows of this size."""
+    metadata = pq.read_metadata(parquet_file)
+    size: int = sum(metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
+    vector = min(size, size // max(1, int(metadata.num_rows)) * _VECTOR_ROWS)
+    return _LEAST_MEMORY + _VECTORS * vector
+
+
+class _Cursor(DuckDBDBApiCursorImpl):
+    """Reads whole Arrow tables from DuckDB 2 too: dlt 1.31 calls a method that went away, and its dashboard with it."""
+
+    def iter_arrow(self, chunk_size: int) -> Generator[Any, None, None]:
+        """Reads Arrow tables of this many rows; 0 for one table."""
+        if chunk_size or hasattr(self.native_cursor, "fetch_arrow_table"):
+            yield from super().iter_arrow(chunk_size)
+        else:
+            with warnings.catch_warnings():  # that there are faster ways, which dlt does not take
+                warnings.simplefilter("ignore", UserWarning)
+                table = self.native_cursor.to_arrow_table()
+            yield table
+
 
 class _DuckDbFileSqlClient(DuckDbSqlClient):
+    cursor_impl = _Cursor
+
     def catalog_name(self, quote: bool = True, casefold: bool = True) -> str:  # noqa: ARG002 - dlt's signature
         name = Path(self.credentials.database).stem
         return self.capabilities.escape_identifier(name) if quote else name
 
     def warn_if_catalog_equals_dataset_name(self) -> None:
         """They may be equal here."""
+
+    @contextmanager
+    def execute_query(self, query: AnyStr, *args: Any, **kwargs: Any) -> Iterator[DBApiCursor]:
+        """Runs a query. One that the memory limit was too low for lifts it, for when dlt tries its job again."""
+        try:
+            with super().execute_query(query, *args, **kwargs) as cursor:
+                yield cursor
+        except DatabaseTransientException as error:
+            if isinstance(error.__cause__, OutOfMemoryException):
+                self._conn.duplicate().execute("RESET GLOBAL memory_limit")
+            raise
 
 
 duckdb_file.register()

@@ -1,14 +1,20 @@
 """What the command line makes of a failure: a text for the person and an exit code for the caller."""
 
-from typing import TypeVar
+import os
+import re
+from typing import Any, TypeVar
 
 from dlt.common.configuration.exceptions import ConfigFieldMissingException, ConfigurationException
+from dlt.common.destination.exceptions import UnknownDestinationModule
+from dlt.common.exceptions import MissingDependencyException, TerminalException
+from dlt.pipeline.exceptions import InvalidPipelineName
 
 from sources.supermetrics_connectors.exceptions import (
     SupermetricsConfigurationError,
     SupermetricsError,
     SupermetricsUnreadableError,
 )
+from sources.supermetrics_connectors.settings import API_KEY_VARIABLE
 
 from .exit_codes import Exit
 from .runs import AlreadyRunningError, LoadFailedError
@@ -21,15 +27,56 @@ _WHERE_TO_SET = {
     "or team_ids under [sources.supermetrics] in .dlt/config.toml",
 }
 
+_DUCKDB_IN_USE = "Another process has the DuckDB file open. Close it there, or wait until that process is done."
+_DESTINATION_VARIABLE = re.compile(
+    r"tried in order:\s+(?:\((?!Environment Variables, DESTINATION__)[^)]*\)\s+)*"
+    r"\(Environment Variables, (DESTINATION__\w+)\)"
+)
+_USAGE_ERRORS = (ConfigurationException, InvalidPipelineName, MissingDependencyException, UnknownDestinationModule)
+
 
 def describe(error: BaseException) -> str:
     """The failure in words: what is missing and where to set it, or the reason and where dlt met it."""
-    missing = _find(error, ConfigFieldMissingException)
-    if missing and all(name in _WHERE_TO_SET for name in missing.fields):
-        return "\n".join(f"No {name} is set. Set {_WHERE_TO_SET[name]}." for name in missing.fields)
+    if (missing := _find(error, ConfigFieldMissingException)) and (text := _missing(missing)):
+        return text
+    if isinstance(error, UnknownDestinationModule):
+        return f"dlt knows no destination {error.ref!r}. Those it knows: https://dlthub.com/docs/dlt-ecosystem/destinations"
+    advice = f"\n{_DUCKDB_IN_USE}" if "Could not set lock on file" in str(error) else ""
     if isinstance(error, (LoadFailedError, AlreadyRunningError, SupermetricsError)):
-        return str(error)
+        return f"{error}{advice}"
     return f"{type(error).__name__}: {error}"
+
+
+def _missing(error: ConfigFieldMissingException) -> str:
+    """What to set and where; "" for fields that are neither the source's nor the destination's."""
+    if all(name in _WHERE_TO_SET for name in error.fields):
+        # dlt looked in its own places; the vendor's variable may hold the key all the same
+        unset = [name for name in error.fields if name != "api_key" or not os.environ.get(API_KEY_VARIABLE)]
+        return "\n".join(f"No {name} is set. Set {_WHERE_TO_SET[name]}." for name in unset)
+    # dlt's text is a line for each place in which it looked: of these, the destination's own one a field
+    looked_for: dict[str, None] = dict.fromkeys(_DESTINATION_VARIABLE.findall(str(error)))
+    if not looked_for:
+        return ""
+    section = next(iter(looked_for)).split("__")[1].lower()
+    return (
+        f"The destination {section} is not configured. Set {', '.join(looked_for)} in the environment, "
+        f"or the same under [destination.{section}] in .dlt/secrets.toml."
+    )
+
+
+def evidence(error: BaseException) -> dict[str, Any]:
+    """What a log collector or an orchestrator keeps of a failure, besides the text; None where the reason has none.
+
+    `terminal` is whether a repetition cannot help, `retry_after` the seconds until the rate limit resets.
+    """
+    cause = _find(error, SupermetricsError)
+    fields = ("team_id", "status_code", "code", "request_id", "retry_after")
+    return {
+        "type": type(cause or error).__name__,
+        "message": describe(error),
+        **{name: getattr(cause, name, None) for name in fields},
+        "terminal": error.terminal if isinstance(error, LoadFailedError) else isinstance(error, TerminalException),
+    }
 
 
 def exit_code(error: BaseException) -> Exit:
@@ -37,7 +84,7 @@ def exit_code(error: BaseException) -> Exit:
     if _find(error, KeyboardInterrupt):
         return Exit.INTERRUPTED
     cause = _find(error, SupermetricsError)
-    if isinstance(cause, SupermetricsConfigurationError) or _find(error, ConfigurationException):
+    if isinstance(cause, SupermetricsConfigurationError) or any(_find(error, kind) for kind in _USAGE_ERRORS):
         return Exit.USAGE
     if isinstance(cause, SupermetricsUnreadableError):
         return Exit.UNAVAILABLE

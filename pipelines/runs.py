@@ -2,25 +2,32 @@
 
 A run begins with what the destination says, not with what a working folder remembers: it may be another machine,
 another DuckDB file or the folder of a run that was killed. So the folder is cleared, and dlt restores state and schema
-from the last load that the destination completed. Should a later load have begun there, its rows are a mixture, and
-everything is written anew.
+from the last load that the destination completed. Should another load have begun there, rows are a mixture: every team
+is forgotten, in the destination too, and is written anew when it is next listed.
 """
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import dlt
 import pyarrow as pa
 from dlt.common.exceptions import TerminalException
-from dlt.destinations.exceptions import DatabaseUndefinedRelation
+from dlt.common.pipeline import LoadInfo
+from dlt.destinations.exceptions import DestinationConnectionError
+from dlt.pipeline.exceptions import PipelineStepFailed
+from dlt.pipeline.helpers import retry_load, retry_schema_update
 from filelock import FileLock, Timeout
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from sources.supermetrics_connectors import SupermetricsError, failed_sync, supermetrics_source
+from sources.supermetrics_connectors.settings import ApiKey
+
+from .interruptions import forget_if_interrupted, is_made_of_files, marked
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +74,8 @@ class LoadFailedError(Exception):
         step: dlt's step: extract, normalize, load or sync; None when it was none of these.
         request_id: What Supermetrics support asks for; None when the reason has none.
         team_id: The team; None when the reason has none.
+        status_code: HTTP status; None when the reason has none.
+        code: The API's stable `error.code`; None when the reason has none.
         retry_after: Seconds until the rate limit resets; None when unknown.
         terminal: Whether a repetition cannot help.
     """
@@ -76,6 +85,8 @@ class LoadFailedError(Exception):
         self.step = step
         self.request_id: str | None = getattr(cause, "request_id", None)
         self.team_id: int | None = getattr(cause, "team_id", None)
+        self.status_code: int | None = getattr(cause, "status_code", None)
+        self.code: str | None = getattr(cause, "code", None)
         self.retry_after: float | None = getattr(cause, "retry_after", None)
         self.terminal = isinstance(cause, TerminalException)
         where = f"dlt's {step} step" if step else "dlt"
@@ -103,19 +114,24 @@ def run_load(pipeline: dlt.Pipeline, **settings: Any) -> LoadResult:
         LoadFailedError: The run failed. The failing team has a row in `team_syncs`, unless the destination failed.
     """
     started_at = datetime.now(timezone.utc)
+    if "api_key" in settings:
+        settings["api_key"] = ApiKey(settings["api_key"])  # which no traceback with local variables shows
     supermetrics_source(**settings)  # settings are checked before anything is touched
     with _only_run(pipeline):
         try:
-            pipeline.drop().sync_destination()
-            if _interrupted(pipeline):
-                logger.warning("The last load of %s was interrupted, all rows are written anew", pipeline.pipeline_name)
-                settings["full_refresh"] = True
-            source = supermetrics_source(**settings)
-            teams = _collect_syncs(source)
-            info = pipeline.run(source)
+            # a connection held all the while spares dlt from opening the DuckDB file anew for each of its steps
+            with ExitStack() as connections:
+                _CONNECTION_RETRIES(lambda: connections.enter_context(_connected(pipeline.drop())))
+                pipeline.sync_destination()
+                pipeline._state_restored = True  # or run would ask the destination for its state once more
+                forget_if_interrupted(pipeline, settings.get("table_format"))
+                source = supermetrics_source(**settings)
+                teams = _collect_syncs(source)
+                with marked(pipeline):
+                    info = _DESTINATION_RETRIES(_run, pipeline, source)
         except Exception as error:  # noqa: BLE001 - whatever it was is the reason of the failure raised here
             failure = _failure(error, pipeline.pipeline_name)
-            _leave_evidence(pipeline, failure.cause, started_at)
+            _leave_evidence(pipeline, failure.cause, started_at, settings.get("table_format"))
             raise failure from failure.cause
     return LoadResult(
         pipeline_name=pipeline.pipeline_name,
@@ -129,11 +145,54 @@ def run_load(pipeline: dlt.Pipeline, **settings: Any) -> LoadResult:
     )
 
 
+def _connected(pipeline: dlt.Pipeline) -> AbstractContextManager[Any, bool | None]:
+    """A connection to the destination; to files dlt has one only for reading them, which need not be possible."""
+    if is_made_of_files(pipeline):
+        return nullcontext()
+    return cast("AbstractContextManager[Any, bool | None]", pipeline.sql_client())
+
+
 def root_cause(error: BaseException) -> BaseException:
     """The source's own error below dlt's wrappers, or else the innermost reason."""
     while not isinstance(error, SupermetricsError) and (inner := error.__cause__ or error.__context__) is not None:
         error = inner
     return error
+
+
+def _run(pipeline: dlt.Pipeline, source: dlt.sources.DltSource) -> LoadInfo:
+    """Runs the source; once more, it goes on with what is extracted already: no team is asked twice."""
+    return pipeline.run(None if pipeline.has_pending_data else source)
+
+
+def _is_hiccup(error: BaseException) -> bool:
+    """Whether the destination may take it when asked again: it was out of reach, or another run made the same table."""
+    may_heal = retry_schema_update()(error) or retry_load(("load",))(error)
+    return isinstance(error, PipelineStepFailed) and error.step == "load" and may_heal
+
+
+def _log_hiccup(attempt: RetryCallState) -> None:
+    if attempt.outcome and (error := attempt.outcome.exception()):
+        wait = attempt.upcoming_sleep
+        logger.warning("The destination failed, it is asked again in %.1f s: %s", wait, root_cause(error))
+
+
+_DESTINATION_RETRIES = Retrying(
+    retry=retry_if_exception(_is_hiccup),
+    stop=stop_after_attempt(4),
+    wait=wait_random_exponential(multiplier=0.5, max=10),
+    before_sleep=_log_hiccup,
+    reraise=True,
+)
+
+
+def _is_lost_race(error: BaseException) -> bool:
+    """Whether another run made a new lake's catalog at the same moment: by now it is there."""
+    return isinstance(error, DestinationConnectionError) and "already exists" in str(error)
+
+
+_CONNECTION_RETRIES = _DESTINATION_RETRIES.copy(
+    retry=retry_if_exception(_is_lost_race), stop=stop_after_attempt(10), wait=wait_random_exponential(max=5)
+)
 
 
 @contextmanager
@@ -147,30 +206,12 @@ def _only_run(pipeline: dlt.Pipeline) -> Iterator[None]:
     except Timeout:
         raise AlreadyRunningError(
             f"Another process runs the pipeline {pipeline.pipeline_name!r} ({lock.lock_file} is locked). "
-            "Wait until it is done, or give this run another pipeline name"
+            "Wait until it is done. Runs that load into different places go side by side with a --pipeline-name each."
         ) from None
     try:
         yield
     finally:
         lock.release()
-
-
-def _interrupted(pipeline: dlt.Pipeline) -> bool:
-    """Whether a load began after the last completed one: it left a state, but no row in `_dlt_loads`."""
-    if pipeline.first_run:
-        return False
-    with pipeline.sql_client() as client:
-        state, loads = (client.make_qualified_table_name(name) for name in ("_dlt_pipeline_state", "_dlt_loads"))
-        try:
-            rows = client.execute_sql(
-                f"SELECT s._dlt_load_id, l.load_id FROM {state} s"  # noqa: S608 - the names are dlt's own
-                f" LEFT JOIN {loads} l ON l.load_id = s._dlt_load_id AND l.status = 0 WHERE s.pipeline_name = %s"
-                " ORDER BY s._dlt_load_id DESC LIMIT 1",
-                pipeline.pipeline_name,
-            )
-        except DatabaseUndefinedRelation:
-            return False
-    return any(completed is None for _, completed in rows or ())
 
 
 def _collect_syncs(source: dlt.sources.DltSource) -> list[pa.Table]:
@@ -189,13 +230,15 @@ def _failure(error: BaseException, pipeline_name: str) -> LoadFailedError:
     return LoadFailedError(root_cause(error), getattr(error, "step", None), pipeline_name)
 
 
-def _leave_evidence(pipeline: dlt.Pipeline, cause: BaseException, started_at: datetime) -> None:
+def _leave_evidence(
+    pipeline: dlt.Pipeline, cause: BaseException, started_at: datetime, table_format: str | None
+) -> None:
     """Writes the failing team's row of `team_syncs`, so that the on-call query finds it in the warehouse."""
     if not isinstance(cause, SupermetricsError) or cause.team_id is None:
         return
     pipeline.config.enable_runtime_trace = False  # `dlt pipeline … trace` is to show the run that failed
     try:
-        pipeline.run(failed_sync(cause, started_at), schema=dlt.Schema("supermetrics"))
+        pipeline.run(failed_sync(cause, started_at, table_format), schema=dlt.Schema("supermetrics"))
     except Exception as error:  # noqa: BLE001 - the run's own failure matters more than why it could not be noted
         logger.warning("The failure of team %s could not be recorded in team_syncs: %s", cause.team_id, error)
     finally:

@@ -1,10 +1,11 @@
 """Loads the custom connectors of Supermetrics' Connector Builder, team by team, with their configurations' history."""
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
-from typing import Any, cast
+from functools import partial
+from typing import Any, Protocol, cast
 
 import dlt
 import pyarrow as pa
@@ -14,15 +15,25 @@ from dlt.common.runtime.collector import NULL_COLLECTOR
 from dlt.common.typing import TSecretStrValue
 from dlt.extract import DltResource
 
-from . import tables
-from .cursors import Difference, Fingerprints
+from . import changes, history, lake, tables
+from .cursors import WHOLE_TEAM, Difference, Fingerprints
 from .exceptions import SupermetricsError
 from .fetch import Fetcher, OnProgress
 from .listing import Listing, Record
-from .settings import DEFAULT_BASE_URL, OnTeamError, Settings, SupermetricsConfiguration
+from .settings import DEFAULT_BASE_URL, OnTeamError, Settings, SupermetricsConfiguration, TableFormat
+from .strategies import Strategy, TableName, choose_here, refuse_mixture
 from .sync import TeamSync, compare
 
-__all__ = ["SupermetricsError", "failed_sync", "supermetrics_source"]
+logger = logging.getLogger(__name__)
+
+
+class How(Protocol):  # a class: on Python 3.10 dlt fails at Callable[…] in a signature
+    """Says how to write to the destination of the running pipeline: the source may be older than the pipeline."""
+
+    def __call__(self) -> Strategy: ...
+
+
+__all__ = ["SupermetricsError", "failed_sync", "forget_teams", "retract_changes", "supermetrics_source"]
 
 
 # `dlt init` writes its slots to [sources.supermetrics_connectors], named for this folder. dlt reads settings there, and
@@ -41,8 +52,11 @@ def supermetrics_source(
     request_backoff_factor: float = 0.5,
     request_max_retry_delay: float = 20.0,
     full_refresh: bool = False,
+    redact_secrets: bool = True,
+    table_format: TableFormat | None = None,
+    snapshot: bool = False,
 ) -> Iterable[DltResource]:
-    """The connectors of some teams, as the tables `connectors`, `connector_configurations` and `team_syncs`.
+    """The tables `connectors`, `connector_configurations`, `connector_changes` and `team_syncs` of some teams.
 
     One request a team feeds every table. Only what changed since the last run is written.
 
@@ -61,85 +75,141 @@ def supermetrics_source(
         request_backoff_factor: Seconds. The first delay between attempts is drawn from 0 … this; it doubles each time.
         request_max_retry_delay: Seconds. The longest such delay.
         full_refresh: Whether to forget what is remembered of these teams and write all of their rows anew.
+        redact_secrets: Whether secrets that somebody typed into a configuration are replaced before anything is hashed,
+            written or logged, see `redaction.py`.
+        table_format: `delta`, for Delta tables where dlt's `filesystem` destination would write plain files.
+        snapshot: Whether to append each run's full listing, with `snapshot_at`, instead of keeping the tables equal to
+            what the API lists. For destinations that cannot change a row.
 
     Returns:
         The resources. `listings`, which they share, is not selected and makes no table.
 
     Raises:
-        SupermetricsConfigurationError: A setting is unusable. No request has been made.
+        SupermetricsConfigurationError: A setting is unusable, or (when it is run) the destination cannot be kept equal.
+            No request has been made.
     """
-    fetched = listings(Settings.check(SupermetricsConfiguration(**locals())))
-    return [fetched, fetched | connectors, fetched | connector_configurations, fetched | team_syncs]
+    settings = Settings.check(SupermetricsConfiguration(**locals()))
+    how = partial(choose_here, settings.table_format, settings.snapshot)
+    fetched = listings(settings, how)
+    loaded = connectors(how), connector_configurations(how), connector_changes(how), team_syncs(how)
+    return [fetched, *(fetched | table for table in loaded)]
 
 
 @dlt.resource(selected=False)
-def listings(settings: Settings) -> Iterator[list[TeamSync]]:
+def listings(settings: Settings, how: How) -> Iterator[list[TeamSync]]:
     """What every team's one request found, compared with what is remembered; in batches that share an Arrow table."""
+    strategy = how()
+    refuse_mixture(strategy)
+    logger.info("Tables are written as %s: %s", strategy.way, strategy.why)
     fetcher = Fetcher(settings, dlt.current.source_schema().naming.normalize_identifier)
     if settings.full_refresh:  # even if it finds all as it was, it leaves a state in the destination as its mark
         dlt.current.source_state()["refreshed_at"] = datetime.now(timezone.utc).isoformat()
     for batch in fetcher.batches(_progress(len(settings.team_ids))):
-        memories = _memory("connectors"), _memory("connector_configurations")
-        yield [compare(listing, *memories, settings.full_refresh) for listing in batch]
+        if strategy.way == "snapshots":
+            nothing: dict[str, Fingerprints] = {str(listing.team_id): {} for listing in batch}
+            yield [compare(listing, nothing, nothing) for listing in batch]
+        else:
+            memories = _memory("connectors"), _memory("connector_configurations")
+            yield [compare(listing, *memories, settings.full_refresh) for listing in batch]
 
 
-# The rows of a batch stand for themselves, and a row with the identifier "" for all else of its team.
-_IN_SCOPE = (
-    "EXISTS (SELECT 1 FROM {staging_table} AS staged WHERE staged.team_id = {table}.team_id"
-    " AND staged.connector_identifier IN ({table}.connector_identifier, ''))"
-)
-
-
-# dlt's signature of `transformer` lacks the dict form of write_disposition, which `resource` has
-@dlt.transformer(  # type: ignore[call-overload,untyped-decorator]
-    write_disposition={"disposition": "merge", "strategy": "delete-insert", "destination_scope": _IN_SCOPE},
-    primary_key=("team_id", "connector_identifier"),
-    columns={"_deleted": {"hard_delete": True}},
-    file_format="parquet",
-)
-def connectors(batch: list[TeamSync]) -> Iterator[Any]:
+# How a table is written depends on the destination, see strategies.py: its disposition, keys and formats come as hints
+# with the rows.
+@dlt.transformer
+def connectors(batch: list[TeamSync], how: How) -> Iterator[Any]:
     """One row a connector, as the API lists it now."""
-    for sync in batch:
-        _remember("connectors", sync.team_id, sync.connectors)
-    yield from _table("connectors", tables.CONNECTORS, [row for sync in batch for row in sync.connector_rows()])
+    strategy, rows = how(), [row for sync in batch for row in sync.connector_rows()]
+    listed = {sync.team_id for sync in batch if not sync.listing.error}
+    _remember("connectors", strategy, {sync.team_id: sync.connectors for sync in batch}, listed)
+    if strategy.way == "versions":
+        rows = lake.name_deletions(rows)
+    yield from _table("connectors", strategy, rows)
 
 
-@dlt.transformer(  # type: ignore[call-overload,untyped-decorator] # as above
-    write_disposition={
-        "disposition": "merge",
-        "strategy": "scd2",
-        "row_version_column_name": "_dlt_id",
-        "source_filter": "content_hash IS NOT NULL",
-        "destination_scope": _IN_SCOPE,
-    },
-    columns={"configuration_json": {"data_type": "json"}},
-    file_format="parquet",
-)
-def connector_configurations(batch: list[TeamSync]) -> Iterator[Any]:
+@dlt.transformer
+def connector_configurations(batch: list[TeamSync], how: How) -> Iterator[Any]:
     """Every version of every configuration ever seen; the current ones have no `_dlt_valid_to`."""
-    for sync in batch:
-        _remember("connector_configurations", sync.team_id, sync.configurations)
-    rows = [row for sync in batch for row in sync.configuration_rows()]
-    if rows or any(sync.listing.has_configurations for sync in batch):
-        yield from _table("connector_configurations", tables.CONNECTOR_CONFIGURATIONS, rows)
+    strategy, rows = how(), [row for sync in batch for row in sync.configuration_rows()]
+    listed = {sync.team_id for sync in batch if sync.listing.has_configurations}
+    _remember("connector_configurations", strategy, {sync.team_id: sync.configurations for sync in batch}, listed)
+    if not rows and not any(sync.listing.has_configurations for sync in batch):
+        return
+    if strategy.way == "versions":
+        rows, ended = lake.open_and_close(rows, dlt.current.load_package_state()["state"]["created_at"])
+        if ended.num_rows:
+            yield dlt.mark.with_hints(ended, dlt.mark.make_hints(**strategy.hints("connector_configurations")))
+    yield from _table("connector_configurations", strategy, rows)
 
 
-@dlt.transformer(write_disposition="merge", primary_key=("team_id", "started_at"), file_format="parquet")
-def team_syncs(batch: list[TeamSync]) -> Iterator[Any]:
-    """One row a team and run: what was asked and answered. Merged, so that a load repeated after a kill adds none."""
-    yield from _table("team_syncs", tables.TEAM_SYNCS, [sync.summary_row() for sync in batch])
+@dlt.transformer
+def connector_changes(batch: list[TeamSync], how: How) -> Iterator[Any]:
+    """One row a change seen between two listings, and one a team for the first, before which nothing is known."""
+    strategy = how()
+    if strategy.way == "snapshots":  # which say themselves what was when
+        return
+    found = [(sync.listing, change) for sync in batch for change in sync.changes]
+    before = history.before(strategy, [(listing.team_id, change) for listing, change in found])
+    unknown = changes.Before()
+    rows = [changes.row(each, c, before.get((each.team_id, c.identifier), unknown)) for each, c in found]
+    yield from _table("connector_changes", strategy, rows)
 
 
-def failed_sync(error: SupermetricsError, started_at: datetime) -> DltResource:
+@dlt.transformer
+def team_syncs(batch: list[TeamSync], how: How) -> Iterator[Any]:
+    """One row a team and run: what was asked and answered."""
+    yield from _table("team_syncs", how(), [sync.summary_row() for sync in batch])
+
+
+def failed_sync(error: SupermetricsError, started_at: datetime, table_format: str | None = None) -> DltResource:
     """The failing team's row of `team_syncs`, for a run that failed as a whole and so loaded none.
 
     Args:
         error: Why it failed. Its team_id must be known.
         started_at: When the run began, UTC.
+        table_format: That of `supermetrics_source`; by default the configured one.
     """
     duration_ms = round((datetime.now(timezone.utc) - started_at).total_seconds() * 1000)
     sync = compare(Listing.failed(error, started_at, duration_ms), {}, {})
-    return dlt.resource([[sync]], name="failed", selected=False) | team_syncs
+    table_format = table_format or dlt.config.get("sources.supermetrics.table_format", str)
+    return dlt.resource([[sync]], name="failed", selected=False) | team_syncs(partial(choose_here, table_format, None))
+
+
+@dlt.resource(name="forgotten")
+def forget_teams(interrupted_loads: list[str]) -> Iterator[Any]:
+    """Trusts no team's rows, because loads that never completed may have left some of any of them; makes no table.
+
+    Until a complete listing has replaced all of a team's rows, whichever run that will be, they count as stale. What
+    the last completed load had listed stays known: the changes since are told when they are loaded.
+
+    Args:
+        interrupted_loads: dlt's load packages, noted so that each is dealt with once.
+    """
+    state = dlt.current.source_state()
+    for resource_state in state.get("resources", {}).values():
+        for fingerprints in resource_state.get("teams", {}).values():
+            fingerprints[WHOLE_TEAM] = ""
+    state["interrupted_loads"] = interrupted_loads
+    yield from ()
+
+
+def retract_changes(interrupted_loads: list[str], table_format: str | None = None) -> DltResource:
+    """Deletes the changes that loads which never completed have left: they are found again, or never happened.
+
+    Args:
+        interrupted_loads: dlt's load packages.
+        table_format: That of `supermetrics_source`; by default the configured one.
+    """
+    table_format = table_format or dlt.config.get("sources.supermetrics.table_format", str)
+
+    @dlt.resource(name="connector_changes")
+    def retracted() -> Iterator[Any]:
+        strategy = choose_here(table_format, None)
+        key = ["team_id", "connector_identifier", "change", "detected_at"]
+        stored = history.stored(strategy, "connector_changes", key, "_dlt_load_id", interrupted_loads)
+        if rows := [{**row, "_deleted": True} for row in stored]:
+            yield from _table("connector_changes", strategy, rows)
+
+    return retracted()
 
 
 def _memory(resource_name: str) -> dict[str, Fingerprints]:
@@ -147,32 +217,35 @@ def _memory(resource_name: str) -> dict[str, Fingerprints]:
     return cast("dict[str, Fingerprints]", dlt.current.resource_state(resource_name).setdefault("teams", {}))
 
 
-def _remember(resource_name: str, team_id: int, changes: Difference) -> None:
-    memory = _memory(resource_name)
-    if changes.fingerprints:
-        memory[str(team_id)] = changes.fingerprints
-    else:
-        memory.pop(str(team_id), None)
+def _remember(resource_name: str, strategy: Strategy, found: dict[int, Difference], listed: Collection[int]) -> None:
+    """Keeps what was found of the teams that were listed, or have been before: of others, it is that nobody asked."""
+    if strategy.way != "snapshots":  # which compare with nothing
+        memory = _memory(resource_name)
+        for team_id, change in found.items():
+            if team_id in listed or str(team_id) in memory:
+                memory[str(team_id)] = change.fingerprints
 
 
-def _table(name: str, schema: pa.Schema, rows: list[Record]) -> Iterator[Any]:
+def _table(name: TableName, strategy: Strategy, rows: list[Record]) -> Iterator[Any]:
     """The rows as one Arrow table; none for no rows, except that a first run makes the table even so."""
     known = dlt.current.source_schema().tables.get(name, {}).get("columns", {})
     if not rows and known:
         return
+    schema, package = tables.SCHEMAS[name, strategy.way or "snapshots"], dlt.current.load_package_state()
+    if tables.SNAPSHOT_AT in schema.names:
+        rows = [{**row, tables.SNAPSHOT_AT: package["state"]["created_at"]} for row in rows]
     types = {column: str(hints["data_type"]) for column, hints in known.items() if "data_type" in hints}
     table = tables.to_table(rows, schema, types)
-    load_id = dlt.current.load_package_state()["load_id"]
-    table = table.append_column(
-        pa.field("_dlt_load_id", pa.string(), nullable=False), pa.repeat(load_id, len(rows)).cast(pa.string())
-    )
+    load_id = pa.repeat(package["load_id"], len(rows)).cast(pa.string())
+    table = table.append_column(pa.field("_dlt_load_id", pa.string(), nullable=False), load_id)
+    hints = strategy.hints(name)
     json_columns = {field.name for field in table.schema if types.get(field.name) == "json"} - set(schema.names)
+    hints["columns"] = {
+        **hints.get("columns", {}),
+        **{column: {"data_type": strategy.json_type} for column in json_columns},
+    }
     with _text_may_be_json():
-        if json_columns:
-            hints = dlt.mark.make_hints(columns={column: {"data_type": "json"} for column in json_columns})
-            yield dlt.mark.with_hints(table, hints)
-        else:
-            yield table
+        yield dlt.mark.with_hints(table, dlt.mark.make_hints(**hints))
 
 
 @contextmanager

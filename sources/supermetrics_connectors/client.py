@@ -14,10 +14,10 @@ import orjson
 from dlt.common.exceptions import TransientException
 from dlt.sources.helpers.requests.session import Session
 from requests import PreparedRequest, RequestException, Response
-from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
+from .deadline import DeadlineAdapter
 from .exceptions import (
     SupermetricsConnectionError,
     SupermetricsContractError,
@@ -28,6 +28,9 @@ from .exceptions import (
 from .settings import ApiKey, Settings
 
 logger = logging.getLogger(__name__)
+
+_SHORTEST_KEY = 8
+"""Characters. A shorter one is no key of the API's, and would be found in every other word."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,7 @@ class Answer:
         request_id: From `X-Request-Id`; None when the header is absent.
         rate_limit_remaining: Requests left in this hour, from `X-RateLimit-Remaining`; None when absent.
         size: Bytes of the body.
+        may_have_nul: Whether the body may hold a NUL character.
     """
 
     payload: Any
@@ -47,6 +51,7 @@ class Answer:
     request_id: str | None
     rate_limit_remaining: int | None
     size: int
+    may_have_nul: bool = False
 
 
 class Pause:
@@ -97,7 +102,7 @@ class SupermetricsClient:
         self._timeout = settings.request_timeout
         self._retries = settings.retries
         self._jitter = wait_random_exponential(multiplier=self._retries.backoff_factor, max=self._retries.max_delay)
-        self._adapter = HTTPAdapter(pool_connections=1, pool_maxsize=settings.workers)
+        self._adapter = DeadlineAdapter(pool_connections=1, pool_maxsize=settings.workers)
         self._local = threading.local()
 
     def __repr__(self) -> str:
@@ -132,21 +137,30 @@ class SupermetricsClient:
 
     def _get(self, team_id: int) -> Response | SupermetricsError:
         """Sends the request. Returns a failure instead of raising it: urllib3's frames hold headers with the token."""
+        response: Response | None = None
         try:
-            return self._session().get(
+            response = self._session().get(
                 f"{self.base_url}/v1/teams/{team_id}/connector_builder/connectors",
                 params={"include_configs": self._include_configs},
                 auth=self._auth,
                 allow_redirects=False,  # the API never redirects, and a token must not follow one elsewhere
+                stream=True,  # so that there is a head, with the request id, even if the body is cut short
             )
+            with response:
+                _ = response.content
+            self._scrub_answer(response)
+            return response
         except RequestException as error:
-            reason = self._scrub(_root_cause(error))
-            return SupermetricsConnectionError(f"No whole answer from {self.base_url}: {reason}", team_id=team_id)
+            message = f"No whole answer from {self.base_url}: {self._scrub(_root_cause(error))}"
+            request_id = (
+                None if response is None else _request_id(self._scrub(response.headers.get("X-Request-Id", "")))
+            )
+            return SupermetricsConnectionError(message, team_id=team_id, request_id=request_id)
 
     def _session(self) -> Session:
         session: Session | None = getattr(self._local, "session", None)
         if session is None:
-            session = Session(timeout=(min(10.0, self._timeout), self._timeout), raise_for_status=False)
+            session = _Session(timeout=(min(10.0, self._timeout), self._timeout), raise_for_status=False)
             session.mount(self.base_url, self._adapter)
             self._local.session = session
         return session
@@ -172,7 +186,8 @@ class SupermetricsClient:
                 request_id=request_id,
             )
         remaining = _count(response.headers.get("X-RateLimit-Remaining"))
-        return Answer(payload, response.status_code, request_id, remaining, len(response.content))
+        body = response.content
+        return Answer(payload, response.status_code, request_id, remaining, len(body), rb"\u0000" in body)
 
     def _api_error(self, response: Response, team_id: int, header_request_id: str | None) -> SupermetricsError:
         """The error envelope as a typed error. Texts of the server are scrubbed: one may quote the token back."""
@@ -190,6 +205,15 @@ class SupermetricsClient:
             retry_after=_retry_after(response.headers.get("Retry-After")),
         )
 
+    def _scrub_answer(self, response: Response) -> None:
+        """Takes the token out of an answer that quotes it back, before any of it reaches a message, a row or a file."""
+        if len(self._auth.api_key) < _SHORTEST_KEY:
+            return
+        response._content = response.content.replace(self._auth.api_key.encode(), b"***")
+        response.reason = self._scrub(response.reason or "")
+        for name, value in response.headers.items():
+            response.headers[name] = self._scrub(value)
+
     def _scrub(self, text: str) -> str:
         return text.replace(self._auth.api_key, "***")
 
@@ -204,11 +228,17 @@ class SupermetricsClient:
         error = attempt.outcome.exception() if attempt.outcome else None
         retry_after: float | None = getattr(error, "retry_after", None)
         delay = self._jitter(attempt) if retry_after is None else retry_after
-        logger.info("Attempt %s failed, next one in %.1f s: %s", attempt.attempt_number, delay, error)
+        number, of = attempt.attempt_number, self._retries.max_attempts
+        logger.info("Attempt %s of %s failed, %.1f s before a next one: %s", number, of, delay, error)
         if retry_after is None:
             return delay
         self.pause.hold(delay)
         return 0.0
+
+
+class _Session(Session):
+    def get_redirect_target(self, resp: Response) -> None:
+        """Looks at no `Location`: requests reads it even where it may not follow, and fails on a malformed one."""
 
 
 class _BearerAuth(AuthBase):

@@ -12,6 +12,7 @@ Nothing here knows of dlt or HTTP.
 
 import hashlib
 from dataclasses import dataclass
+from datetime import datetime
 
 from .listing import Record, canonical_json
 
@@ -20,7 +21,15 @@ Fingerprints = dict[str, str]
 
 
 WHOLE_TEAM = ""
-"""Stands for every connector of a team among identifiers to delete. No connector has it: the API's are not empty."""
+"""Stands for every connector of a team among identifiers to delete. No connector has it: the API's are not empty.
+
+Among fingerprints it says that any row of the team may be stale, and that a complete listing has to replace them all.
+"""
+FORGOTTEN: Fingerprints = {WHOLE_TEAM: ""}
+"""What counts as remembered of a team that is not: no connector, but rows of any may be there, from a load that was
+interrupted or from another pipeline."""
+NO_CONFIGURATION = "-"
+"""The fingerprint of the configuration of a connector that was listed without one though they were asked for."""
 
 
 @dataclass(frozen=True)
@@ -62,10 +71,11 @@ def difference(before: Fingerprints, now: Fingerprints, complete: bool, full_ref
         complete: Whether the listing is all there is; what an incomplete one lacks is kept.
         full_refresh: Whether to write all that was listed, and to delete all else if the listing is complete.
     """
-    changed = [name for name, fingerprint in now.items() if full_refresh or before.get(name) != fingerprint]
+    rewrite = full_refresh or (WHOLE_TEAM in before and WHOLE_TEAM not in now)
+    changed = [name for name, fingerprint in now.items() if rewrite or before.get(name) != fingerprint]
     if not complete:
         return Difference(changed, [], {**before, **now})
-    return Difference(changed, [name for name in before if name not in now], now, rewrite=full_refresh)
+    return Difference(changed, [name for name in before if name not in now and name != WHOLE_TEAM], now, rewrite)
 
 
 def connector_fingerprint(connector: Record) -> str:
@@ -73,6 +83,12 @@ def connector_fingerprint(connector: Record) -> str:
     fields = {name: value for name, value in connector.items() if name != "configuration"}
     updated_at = connector.get("updated_at")
     return f"{updated_at.isoformat() if updated_at else ''} {_digest(canonical_json(fields), 8)}"
+
+
+def fingerprint_time(fingerprint: str) -> datetime | None:
+    """The `updated_at` in a connector's fingerprint."""
+    updated_at = fingerprint.partition(" ")[0]
+    return datetime.fromisoformat(updated_at) if updated_at else None
 
 
 def configuration_fingerprint(configuration: Record) -> str:

@@ -64,12 +64,13 @@ class SupermetricsError(DltException):
     def _render(self) -> str:
         """All fields in one line, because a failure's text is often all that reaches the person on call."""
         http = f"HTTP {self.status_code}" if self.status_code else ""
-        team = f"for team {self.team_id}" if self.team_id is not None else ""
-        subject = " ".join(part for part in (http, self.code, team) if part)
+        answered = " ".join(part for part in (http, self.code) if part)
+        team = f"team {self.team_id}" if self.team_id is not None else ""
+        subject = " for ".join(part for part in (answered, team) if part)
         told = [self.message, self.description, self._when_to_retry(), self.advice]
         sentences = " ".join(_sentence(part) for part in told if part)
         request_id = f" (request_id={self.request_id})" if self.request_id else ""
-        return (f"{subject}: " if subject else "") + sentences + request_id
+        return (f"{subject[0].upper()}{subject[1:]}: " if subject else "") + sentences + request_id
 
     def _when_to_retry(self) -> str:
         if self.retry_after is None:

@@ -1,5 +1,6 @@
 """Many teams at once: every team's listing, in batches large enough to make one Arrow table each."""
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
@@ -12,7 +13,9 @@ from .exceptions import SupermetricsError, SupermetricsUnauthorizedError
 from .listing import Listing, read_listing
 from .settings import Settings
 
-BATCH_BYTES = 16 * 2**20
+logger = logging.getLogger(__name__)
+
+BATCH_BYTES = 4 * 2**20
 """Bodies of a batch altogether, in bytes. What bounds the memory, with the number of workers."""
 _POLL_SECONDS = 0.5
 
@@ -42,6 +45,7 @@ class Fetcher:
         """
         batch: list[Listing] = []
         for listing in self.listings(on_progress):
+            _warn_of(listing)
             batch.append(listing)
             if sum(listing.size for listing in batch) >= BATCH_BYTES:
                 yield batch
@@ -65,7 +69,7 @@ class Fetcher:
                         yield future.result()
             finally:
                 self._client.pause.cancel()
-                pool.shutdown(cancel_futures=True)
+                pool.shutdown(wait=False, cancel_futures=True)  # whoever stops a run does not want to wait for answers
 
     def _why_waiting(self) -> str | None:
         if (seconds := self._client.pause.remaining) <= 0:
@@ -84,12 +88,24 @@ class Fetcher:
                 duration_ms=_milliseconds_since(clock),
                 include_configs=self._settings.include_configs,
                 column_name=self._column_name,
+                redact_secrets=self._settings.redact_secrets,
             )
         except SupermetricsError as error:
             if not self._settings.skip_failing or isinstance(error, SupermetricsUnauthorizedError):
                 raise
             failure = error
         return Listing.failed(failure, started_at, _milliseconds_since(clock))
+
+
+def _warn_of(listing: Listing) -> None:
+    """Tells what `team_syncs` will show, to whoever watches the run."""
+    if listing.error:
+        logger.warning("Team skipped, it keeps what it had: %s", listing.error)
+    elif not listing.complete:
+        logger.warning(
+            "The API reports %s connectors of team %s but lists %s, so none is removed (request_id=%s)",
+            *(listing.reported, listing.team_id, listing.received, listing.request_id),
+        )
 
 
 def _milliseconds_since(clock: float) -> int:

@@ -18,9 +18,10 @@ from pendulum.parsing.exceptions import ParserError
 
 from .client import Answer
 from .exceptions import SupermetricsContractError, SupermetricsError
+from .redaction import redact, suspects
 
 Record = dict[str, Any]
-"""A connector or configuration by the API's field names, its created_at and updated_at as datetimes in UTC."""
+"""A connector or configuration by column name, its created_at and updated_at as datetimes in UTC."""
 
 TEXT_FIELDS = ("name", "description", "logo_url")
 TIMESTAMP_FIELDS = ("created_at", "updated_at")
@@ -50,6 +51,7 @@ class Listing:
         rate_limit_remaining: Requests left in this hour; None when unknown.
         has_configurations: Whether configurations were asked for.
         size: Bytes of the answer's body.
+        redacted: Where configurations held secrets, as paths by connector; None when that was not looked for.
         error: Why there is no listing; None when there is one.
     """
 
@@ -64,6 +66,7 @@ class Listing:
     rate_limit_remaining: int | None = None
     has_configurations: bool = False
     size: int = 0
+    redacted: dict[str, list[str]] | None = None
     error: SupermetricsError | None = None
 
     @classmethod
@@ -99,6 +102,7 @@ def read_listing(
     duration_ms: int,
     include_configs: bool,
     column_name: Callable[[str], str],
+    redact_secrets: bool = True,
 ) -> Listing:
     """Checks an answer and shapes it into a listing.
 
@@ -109,20 +113,27 @@ def read_listing(
         duration_ms: Milliseconds until the answer was there.
         include_configs: Whether configurations were asked for.
         column_name: dlt's naming convention: what a field's column will be called.
+        redact_secrets: Whether literal secrets in configurations are replaced, see `redaction.py`.
 
     Raises:
         SupermetricsContractError: It is not what the documentation says; team, record and request id are named.
     """
     try:
         count, records = _count_and_records(answer.payload)
+        if answer.may_have_nul:
+            _refuse_nul(records)
         connectors = [_read_connector(r, f"connectors[{i}]", include_configs) for i, r in enumerate(records)]
-        _check_columns(connectors, CONNECTOR_COLUMNS, column_name)
-        _check_columns((c.get("configuration", {}) for c in connectors), CONFIGURATION_COLUMNS, column_name)
+        _name_columns(connectors, CONNECTOR_COLUMNS, column_name)
+        configurations = [connector["configuration"] for connector in connectors if "configuration" in connector]
+        _name_columns(configurations, CONFIGURATION_COLUMNS, column_name)
+        newest = _newest_by_identifier(connectors)
+        redacted = _redact(newest) if redact_secrets and include_configs else None
+        _hash_configurations(newest.values())
         return Listing(
             team_id=team_id,
             started_at=started_at,
             duration_ms=duration_ms,
-            connectors=_newest_by_identifier(connectors),
+            connectors=newest,
             reported=count,
             received=len(records),
             status_code=answer.status_code,
@@ -130,6 +141,7 @@ def read_listing(
             rate_limit_remaining=answer.rate_limit_remaining,
             has_configurations=include_configs,
             size=answer.size,
+            redacted=redacted,
         )
     except _UnexpectedError as unexpected:
         message = str(unexpected)
@@ -186,6 +198,22 @@ def _count_and_records(payload: Any) -> tuple[int, list[Any]]:
     return count, records
 
 
+def _refuse_nul(records: list[Any]) -> None:
+    """PostgreSQL and others cannot hold a NUL character; what a table has must not depend on where it is."""
+    for index, record in enumerate(records):
+        rest = [record]
+        while rest:
+            value = rest.pop()
+            if isinstance(value, dict):
+                rest.extend((*value.keys(), *value.values()))
+            elif isinstance(value, list):
+                rest.extend(value)
+            elif isinstance(value, str) and "\0" in value:
+                raise _UnexpectedError(
+                    f"Expected text that a database can hold in connectors[{index}], a NUL character arrived"
+                )
+
+
 def _read_connector(record: Any, where: str, include_configs: bool) -> Record:
     if not isinstance(record, dict):
         raise _UnexpectedError(f"Expected an object in {where}, {_kind(record)} arrived")
@@ -214,11 +242,34 @@ def _read_configuration(configuration: Any, where: str) -> Record:
         raise _UnexpectedError(f"Expected an object in {where}.configuration_json, {kind} arrived")
     _check_texts(record, ("version",), where)
     _read_timestamps(record, where)
+    record["configuration_json"] = _written(record["configuration_json"], f"{where}.configuration_json").decode()
     _check_depth(record, where)
-    text = canonical_json(record["configuration_json"])
-    record["configuration_json"] = text.decode()
-    record["content_hash"] = hashlib.sha256(text).hexdigest()
     return record
+
+
+def _redact(connectors: dict[str, Record]) -> dict[str, list[str]]:
+    """Replaces the secrets of all configurations; returns where they were, by connector."""
+    configurations = {name: each["configuration"] for name, each in connectors.items() if "configuration" in each}
+    found: dict[str, list[str]] = {}
+    names = list(configurations)
+    for index in suspects([each["configuration_json"] for each in configurations.values()]):
+        document = orjson.loads(configurations[names[index]]["configuration_json"])
+        if paths := redact(document):
+            found[names[index]] = paths
+            configurations[names[index]]["configuration_json"] = canonical_json(document).decode()
+    for name, configuration in configurations.items():
+        added = {field: value for field, value in configuration.items() if field not in CONFIGURATION_COLUMNS}
+        if added and (paths := redact(added)):
+            found[name] = found.get(name, []) + [f"configuration{path[1:]}" for path in paths]
+            configuration.update(added)
+    return found
+
+
+def _hash_configurations(connectors: Iterable[Record]) -> None:
+    for connector in connectors:
+        if configuration := connector.get("configuration"):
+            text = configuration["configuration_json"].encode()
+            configuration["content_hash"] = hashlib.sha256(text).hexdigest()
 
 
 def _check_texts(record: Record, names: tuple[str, ...], where: str) -> None:
@@ -242,17 +293,22 @@ def _read_timestamps(record: Record, where: str) -> None:
 
 
 def _check_depth(record: Record, where: str) -> None:
-    """What can be read is not always shallow enough to be written. (The record itself is a level, too.)"""
+    """What the API has added will be written as JSON, inside its record, which is a level too."""
     for name, value in record.items():
         if isinstance(value, (dict, list)):
-            try:
-                canonical_json([value])
-            except TypeError:
-                raise _UnexpectedError(f"{where}.{name} is nested too deep to be written as JSON") from None
+            _written([value], f"{where}.{name}")
 
 
-def _check_columns(records: Iterable[Record], columns: frozenset[str], column_name: Callable[[str], str]) -> None:
-    """A field that the API has added becomes a column, so its name must make one, and one of its own."""
+def _written(value: Any, where: str) -> bytes:
+    """Canonical JSON: what can be read is not always shallow enough for it."""
+    try:
+        return canonical_json(value)
+    except TypeError:
+        raise _UnexpectedError(f"{where} is nested too deep to be written as JSON") from None
+
+
+def _name_columns(records: list[Record], columns: frozenset[str], column_name: Callable[[str], str]) -> None:
+    """Names the fields that the API has added as their columns, each of which must be a name and one of its own."""
     fields = {column: column for column in columns}
     for field_name in sorted({name for record in records for name in record} - columns):
         try:
@@ -264,6 +320,11 @@ def _check_columns(records: Iterable[Record], columns: frozenset[str], column_na
         if fields.setdefault(column, field_name) != field_name:
             both = f"{_quoted(field_name)} and {_quoted(fields[column])}"
             raise _UnexpectedError(f"The fields {both} would share the column {column!r}")
+    for column, field_name in fields.items():
+        if column != field_name:
+            for record in records:
+                if field_name in record:
+                    record[column] = record.pop(field_name)
 
 
 def _newest_by_identifier(connectors: Iterable[Record]) -> dict[str, Record]:

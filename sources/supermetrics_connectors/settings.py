@@ -21,6 +21,7 @@ API_KEY_VARIABLE = "SUPERMETRICS_API_KEY"
 MAX_TEAM_ID = 2**63 - 1
 
 OnTeamError = Literal["raise", "skip"]
+TableFormat = Literal["delta", "iceberg"]
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,9 @@ class SupermetricsConfiguration(BaseConfiguration):
     request_backoff_factor: float = 0.5
     request_max_retry_delay: float = 20.0
     full_refresh: bool = False
+    redact_secrets: bool = True
+    table_format: str | None = None
+    snapshot: bool = False
 
     def on_partial(self) -> None:
         """Takes the key from the vendor's own variable when dlt's configuration has none."""
@@ -101,6 +105,9 @@ class Settings:
     request_timeout: float
     retries: RetryPolicy
     full_refresh: bool
+    table_format: str | None = None
+    snapshot: bool = False
+    redact_secrets: bool = True
 
     @classmethod
     def check(cls, config: SupermetricsConfiguration) -> "Settings":
@@ -113,8 +120,12 @@ class Settings:
             raise SupermetricsConfigurationError(
                 f"on_team_error is {config.on_team_error!r}, expected 'raise' or 'skip'"
             )
+        if config.table_format not in (None, "delta", "iceberg"):
+            raise SupermetricsConfigurationError(
+                f"table_format is {config.table_format!r}, expected 'delta', 'iceberg' or none"
+            )
         for name, (low, high) in _RANGES.items():
-            if not low <= (value := getattr(config, name)) <= high:
+            if not isinstance(value := getattr(config, name), (int, float)) or not low <= value <= high:
                 raise SupermetricsConfigurationError(f"{name} is {value!r}, expected a number in {low:g} … {high:g}")
         return cls(
             team_ids=parse_team_ids(config.team_ids),
@@ -131,6 +142,9 @@ class Settings:
                 max_retry_wait=config.max_retry_wait,
             ),
             full_refresh=config.full_refresh,
+            table_format=config.table_format,
+            snapshot=config.snapshot,
+            redact_secrets=config.redact_secrets,
         )
 
 
@@ -194,9 +208,9 @@ def parse_api_key(api_key: str) -> ApiKey:
         SupermetricsConfigurationError: It is empty or has a character that no HTTP header may carry. The message never
             shows the key.
     """
-    key = re.sub(r"\A\s*bearer(?: +|\Z)", "", api_key, flags=re.IGNORECASE)
+    key = ApiKey(re.sub(r"\A\s*bearer(?: +|\Z)", "", api_key, flags=re.IGNORECASE))
     if re.fullmatch(r"[\x21-\x7e]+", key):
-        return ApiKey(key)
+        return key
     raise SupermetricsConfigurationError(
         "The api_key is empty"
         if not key

@@ -1,10 +1,14 @@
 """A team's listing against what is remembered of it: what to write, what to remove, what to note in `team_syncs`."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from .changes import Change, configuration_changes, connector_changes
 from .cursors import (
+    FORGOTTEN,
+    NO_CONFIGURATION,
+    WHOLE_TEAM,
     Difference,
     Fingerprints,
     configuration_fingerprint,
@@ -12,7 +16,7 @@ from .cursors import (
     difference,
     row_version,
 )
-from .listing import Listing, Record
+from .listing import Listing, Record, canonical_json
 
 TeamMemory = Mapping[str, Fingerprints]
 """What a table's resource state remembers, by team id as text."""
@@ -26,11 +30,13 @@ class TeamSync:
         listing: What the API said.
         connectors: What that changes in `connectors`.
         configurations: What that changes in `connector_configurations`.
+        changes: What has happened since the listing before.
     """
 
     listing: Listing
     connectors: Difference
     configurations: Difference
+    changes: list[Change] = field(default_factory=list)
 
     @property
     def team_id(self) -> int:
@@ -74,6 +80,8 @@ class TeamSync:
             "connectors_removed": None if error else len(self.connectors.removed),
             "configurations_changed": len(self.configurations.changed) if listing.has_configurations else None,
             "rate_limit_remaining": listing.rate_limit_remaining,
+            "secrets_redacted": None if listing.redacted is None else sum(map(len, listing.redacted.values())),
+            "redacted_paths": canonical_json(listing.redacted).decode() if listing.redacted else None,
         }
 
     def _key(self, identifier: str) -> dict[str, Any]:
@@ -81,7 +89,10 @@ class TeamSync:
 
 
 def compare(
-    listing: Listing, connectors: TeamMemory, configurations: TeamMemory, full_refresh: bool = False
+    listing: Listing,
+    connectors: TeamMemory,
+    configurations: TeamMemory,
+    full_refresh: bool = False,
 ) -> TeamSync:
     """Finds out what a listing changes.
 
@@ -92,23 +103,37 @@ def compare(
         full_refresh: Whether to write everything of the team, whatever was remembered.
     """
     team = str(listing.team_id)
-    connectors_before, configurations_before = connectors.get(team, {}), configurations.get(team, {})
+    connectors_before, configurations_before = (memory.get(team, FORGOTTEN) for memory in (connectors, configurations))
     if listing.error:
         return TeamSync(listing, Difference.none(connectors_before), Difference.none(configurations_before))
     connectors_now = {name: connector_fingerprint(record) for name, record in listing.connectors.items()}
-    configurations_now = _configurations_now(listing, configurations_before)
-    refresh_configurations = full_refresh and listing.has_configurations
+    configured = _compare_configurations(listing, configurations_before, full_refresh)
     return TeamSync(
         listing,
         difference(connectors_before, connectors_now, listing.complete, full_refresh),
-        difference(configurations_before, configurations_now, listing.complete, refresh_configurations),
+        configured,
+        [
+            *connector_changes(listing, connectors.get(team), connectors_now),
+            *configuration_changes(listing, configurations.get(team), configured.fingerprints),
+        ],
     )
+
+
+def _compare_configurations(listing: Listing, before: Fingerprints, full_refresh: bool) -> Difference:
+    """As `difference`, remembering besides which connectors have no configuration: so it is known when one gets it."""
+    known = {name: fingerprint for name, fingerprint in before.items() if fingerprint != NO_CONFIGURATION}
+    now = _configurations_now(listing, known)
+    found = difference(known, now, listing.complete, full_refresh and listing.has_configurations)
+    without = [name for name in before if name not in known and (name in listing.connectors or not listing.complete)]
+    if listing.has_configurations:
+        without = [name for name in {**dict.fromkeys(without), **listing.connectors} if name not in found.fingerprints]
+    return replace(found, fingerprints={**dict.fromkeys(without, NO_CONFIGURATION), **found.fingerprints})
 
 
 def _configurations_now(listing: Listing, before: Fingerprints) -> Fingerprints:
     """Fingerprints of the configurations. A listing without them tells only which connectors still exist."""
     if not listing.has_configurations:
-        return {name: fingerprint for name, fingerprint in before.items() if name in listing.connectors}
+        return {name: before[name] for name in before if name in listing.connectors or name == WHOLE_TEAM}
     return {
         name: configuration_fingerprint(record["configuration"])
         for name, record in listing.connectors.items()

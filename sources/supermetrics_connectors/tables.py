@@ -40,6 +40,19 @@ CONNECTOR_CONFIGURATIONS = _schema(
         "content_hash": pa.string(),
     },
 )
+CONNECTOR_CHANGES = _schema(
+    {**_CONNECTOR_KEY, "change": pa.string(), "detected_at": TIMESTAMP},
+    {
+        "baseline": pa.bool_(),
+        "name": pa.string(),
+        "updated_at": TIMESTAMP,
+        "previous_updated_at": TIMESTAMP,
+        "paths_added": pa.string(),
+        "paths_removed": pa.string(),
+        "paths_changed": pa.string(),
+        "_deleted": pa.bool_(),
+    },
+)
 TEAM_SYNCS = _schema(
     {"team_id": pa.int64(), "started_at": TIMESTAMP, "status": pa.string()},
     {
@@ -54,8 +67,30 @@ TEAM_SYNCS = _schema(
         "connectors_removed": pa.int64(),
         "configurations_changed": pa.int64(),
         "rate_limit_remaining": pa.int64(),
+        "secrets_redacted": pa.int64(),
+        "redacted_paths": pa.string(),
     },
 )
+
+SNAPSHOT_AT = "snapshot_at"
+"""When the run began that appended a row, where tables are not kept equal to the API but each listing is added."""
+_SNAPSHOT = pa.field(SNAPSHOT_AT, TIMESTAMP, nullable=False)
+_VALIDITY = pa.field("_dlt_valid_from", TIMESTAMP, nullable=False), pa.field("_dlt_valid_to", TIMESTAMP)
+
+SCHEMAS = {
+    ("connectors", "mirror"): CONNECTORS,
+    ("connectors", "versions"): CONNECTORS,
+    ("connectors", "snapshots"): CONNECTORS.remove(CONNECTORS.get_field_index("_deleted")).append(_SNAPSHOT),
+    ("connector_configurations", "mirror"): CONNECTOR_CONFIGURATIONS,
+    ("connector_configurations", "versions"): pa.schema([*CONNECTOR_CONFIGURATIONS, *_VALIDITY]),
+    ("connector_configurations", "snapshots"): CONNECTOR_CONFIGURATIONS.append(_SNAPSHOT),
+    ("connector_changes", "mirror"): CONNECTOR_CHANGES,
+    ("connector_changes", "versions"): CONNECTOR_CHANGES,
+    ("team_syncs", "mirror"): TEAM_SYNCS,
+    ("team_syncs", "versions"): TEAM_SYNCS,
+    ("team_syncs", "snapshots"): TEAM_SYNCS,
+}
+"""The declared columns of each table, by the way it is written (`strategies.Way`)."""
 
 _ARROW_TYPES = {
     "text": pa.string(),
@@ -83,10 +118,22 @@ def to_table(rows: Sequence[Record], schema: pa.Schema, types: dict[str, str]) -
         values = [row.get(name) for row in rows]
         if (kind := _kind(values)) is None:
             continue
-        column, kind = _column_for(name, kind, types)
-        columns[column] = _array(values, kind)
-        fields.append(pa.field(column, _ARROW_TYPES[kind]))
+        types.setdefault(name, kind)
+        for column, part in _by_column(name, values, types).items():
+            kind = types[column] if types[column] in _ARROW_TYPES else _kind(part) or "text"
+            columns[column] = _array(part, kind)
+            fields.append(pa.field(column, _ARROW_TYPES[kind]))
     return pa.Table.from_arrays(list(columns.values()), schema=pa.schema(fields))
+
+
+def _by_column(name: str, values: Sequence[Any], types: dict[str, str]) -> dict[str, list[Any]]:
+    """The values spread over their column and its variants: what fits the column stays there."""
+    parts: dict[str, list[Any]] = {}
+    for index, value in enumerate(values):
+        if (kind := _kind([value])) is not None:
+            column = _column_for(name, kind, types)
+            parts.setdefault(column, [None] * len(values))[index] = value
+    return parts
 
 
 def _kind(values: Sequence[Any]) -> str | None:
@@ -103,16 +150,16 @@ def _kind(values: Sequence[Any]) -> str | None:
     return "json"
 
 
-def _column_for(name: str, kind: str, types: dict[str, str]) -> tuple[str, str]:
-    """The column that takes values of this kind, and the kind as which it takes them."""
-    existing = types.setdefault(name, kind)
-    if existing in ("json", "text") or (existing, kind) == ("double", "bigint"):
-        return name, existing
-    if existing == kind or existing not in _ARROW_TYPES:  # a type that the user gave it: the destination casts
-        return name, kind
+def _column_for(name: str, kind: str, types: dict[str, str]) -> str:
+    """The column that takes values of this kind."""
+    existing = types[name]
+    if existing in ("json", "text", kind) or (existing, kind) == ("double", "bigint"):
+        return name
+    if existing not in _ARROW_TYPES:  # a type that the user gave it: the destination casts
+        return name
     variant = f"{name}__v_{kind}"
     types.setdefault(variant, kind)
-    return variant, kind
+    return variant
 
 
 def _array(values: Sequence[Any], kind: str) -> pa.Array:
@@ -120,4 +167,6 @@ def _array(values: Sequence[Any], kind: str) -> pa.Array:
         return pa.array([None if value is None else canonical_json(value).decode() for value in values], pa.string())
     if kind == "text":
         values = [value if isinstance(value, (str, type(None))) else canonical_json(value).decode() for value in values]
+    if kind == "double":  # Arrow refuses integers above 2^53, which no double can tell apart
+        values = [None if value is None else float(value) for value in values]
     return pa.array(values, _ARROW_TYPES[kind])

@@ -1,0 +1,119 @@
+"""What the tests share: a sandbox of the API, and dlt pipelines from it into a real DuckDB file, one a test."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import dlt
+import duckdb
+import hypothesis
+import pytest
+from dlt.common.configuration.container import Container
+from dlt.common.configuration.specs.pluggable_run_context import PluggableRunContext
+from dlt.common.pipeline import LoadInfo, PipelineContext
+
+from pipelines.sandbox import Sandbox
+from sources.supermetrics_connectors import supermetrics_source
+
+# so that a failing comparison there is explained as in a test
+pytest.register_assert_rewrite("tests.expectations")
+
+# The same examples in every run: a test that fails on somebody else's change helps nobody.
+hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
+hypothesis.settings.load_profile("repeatable")
+
+
+@pytest.fixture(autouse=True)
+def _isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Every test starts in an empty folder, with no setting, key or pipeline of the user or of another test."""
+    for name in list(os.environ):
+        if "__" in name.strip("_") or name.startswith(("SUPERMETRICS_", "DLT_")):  # dlt takes SECTION__KEY
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("DLT_DATA_DIR", str(tmp_path / "dlt"))
+    monkeypatch.setenv("RUNTIME__DLTHUB_TELEMETRY", "false")
+    monkeypatch.chdir(tmp_path)
+    Container()[PluggableRunContext].reload_providers()
+    yield
+    if (context := Container()[PipelineContext]).is_active():
+        context.deactivate()
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    """A running sandbox without teams."""
+    with Sandbox(teams={}) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    """Where the pipelines' DuckDB file will be."""
+    return tmp_path / "warehouse.duckdb"
+
+
+@pytest.fixture
+def new_worker(tmp_path: Path, database: Path) -> Callable[[], dlt.Pipeline]:
+    """Makes the pipeline as on another machine: a working folder that is empty, and the one DuckDB file."""
+    workers = iter(range(1_000))
+
+    def make() -> dlt.Pipeline:
+        return dlt.pipeline(
+            "supermetrics_test",
+            destination=dlt.destinations.duckdb(str(database)),
+            dataset_name="supermetrics",
+            pipelines_dir=str(tmp_path / f"worker_{next(workers)}"),
+        )
+
+    return make
+
+
+@pytest.fixture
+def pipeline(new_worker: Callable[[], dlt.Pipeline]) -> dlt.Pipeline:
+    """The pipeline of the test, on its first machine."""
+    return new_worker()
+
+
+@pytest.fixture
+def load(sandbox: Sandbox, pipeline: dlt.Pipeline) -> Callable[..., LoadInfo]:
+    """Runs the source against the sandbox: `load(*team_ids, on=pipeline, **settings)`.
+
+    Without team ids it loads every team of the sandbox, without `on` the test's pipeline runs. Retries do not wait.
+    """
+
+    def run(*team_ids: int, on: dlt.Pipeline = pipeline, **settings: Any) -> LoadInfo:
+        given: dict[str, Any] = {
+            "team_ids": list(team_ids) or sandbox.team_ids,
+            "api_key": sandbox.token,
+            "base_url": sandbox.url,
+            "request_backoff_factor": 0,
+            **settings,
+        }
+        return on.run(supermetrics_source(**given))
+
+    return run
+
+
+@pytest.fixture
+def query(database: Path) -> Callable[[str], list[tuple[Any, ...]]]:
+    """Asks the DuckDB file, timestamps in UTC; tables of the dataset need no schema name."""
+
+    def ask(sql: str) -> list[tuple[Any, ...]]:
+        with duckdb.connect(str(database)) as connection:
+            connection.execute("set timezone = 'UTC'; set schema = 'supermetrics'")
+            return connection.execute(sql).fetchall()
+
+    return ask
+
+
+@pytest.fixture
+def rows(query: Callable[[str], list[tuple[Any, ...]]]) -> Callable[..., list[tuple[Any, ...]]]:
+    """Reads columns of a table, sorted: `rows("connectors", "team_id", "name")`."""
+
+    def read(table: str, *columns: str, where: str = "true") -> list[tuple[Any, ...]]:
+        return query(f"select {', '.join(columns)} from {table} where {where} order by all")
+
+    return read

@@ -1,0 +1,379 @@
+"""`connector_changes`: every change between two listings once, whatever happens to the loads between."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import dlt
+import pytest
+from dlt.common.pipeline import LoadInfo
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipelines.load_connectors import run
+from pipelines.runs import run_load
+from pipelines.sandbox import Fault, Sandbox
+from sources.supermetrics_connectors.cursors import WHOLE_TEAM
+from sources.supermetrics_connectors.listing import Listing
+from sources.supermetrics_connectors.sync import compare
+from tests.test_kill import ARGUMENTS, STATE_FIRST, STATE_LAST, killed_within_the_load
+from tests.warehouse import Warehouse
+
+TEAM, OTHER = 936506, 941277
+
+Load = Callable[..., LoadInfo]
+Rows = Callable[..., list[tuple[Any, ...]]]
+
+BASELINE = ("", "added", True)
+CONFIGURATIONS_BASELINE = ("", "configuration_changed", True)
+CHANGES_MERGED = "merge of connector_changes"
+
+
+def configuration(**definition: Any) -> dict[str, Any]:
+    """A configuration in the API's wire shape."""
+    return {"version": "1.0.0", "configuration_json": definition, "updated_at": "2025-01-01"}
+
+
+def seen(rows: Rows) -> list[tuple[Any, ...]]:
+    """The changes, oldest first, without the baselines."""
+    return [
+        row[1:]
+        for row in rows("connector_changes", "detected_at", "connector_identifier", "change", where="not baseline")
+    ]
+
+
+def paths(rows: Rows) -> list[tuple[list[str] | None, ...]]:
+    """Added, removed and changed paths of the configurations' changes."""
+    columns = ("paths_added::varchar", "paths_removed::varchar", "paths_changed::varchar")
+    found = rows(
+        "connector_changes", "detected_at", *columns, where="change = 'configuration_changed' and not baseline"
+    )
+    return [tuple(json.loads(text) if text else None for text in each[1:]) for each in found]
+
+
+def test_a_first_listing_is_one_row_of_its_own_kind(sandbox: Sandbox, load: Load, rows: Rows) -> None:
+    """A thousand connectors that were there before anybody looked were not added."""
+    for name in "ABC":
+        sandbox.add_connector(TEAM, name, configuration=configuration())
+    load()
+    assert rows("connector_changes", "connector_identifier", "change", "baseline") == [BASELINE]
+    load(include_configs=True)
+    assert rows("connector_changes", "connector_identifier", "change", "baseline") == [
+        BASELINE,
+        CONFIGURATIONS_BASELINE,
+    ]
+    sandbox.add_connector(OTHER, "A", configuration=configuration())
+    load(include_configs=True)
+    assert rows("connector_changes", "count(*)", where="baseline") == [(4,)]
+    assert seen(rows) == []
+
+
+def test_each_change_is_a_row(sandbox: Sandbox, load: Load, rows: Rows) -> None:
+    """With what was known before: the last update, and the name of what is gone."""
+    for name in "ABCD":
+        sandbox.add_connector(TEAM, name, name=f"Name {name}", updated_at="2025-01-01", configuration=configuration())
+    load(include_configs=True)
+    sandbox.edit_connector(TEAM, "A", name="New name", updated_at="2025-02-02")
+    edited = {**configuration(a=1), "updated_at": "2025-03-03"}
+    sandbox.edit_connector(TEAM, "B", updated_at="2025-01-01", configuration=edited)
+    sandbox.delete_connector(TEAM, "C")
+    sandbox.add_connector(TEAM, "E", name="Name E", updated_at="2025-04-04", configuration=configuration())
+    before = datetime.now(timezone.utc)
+    load(include_configs=True)
+    columns = (
+        "connector_identifier",
+        "change",
+        "name",
+        "updated_at::date::varchar",
+        "previous_updated_at::date::varchar",
+    )
+    found = rows("connector_changes", *columns, where="not baseline")
+    assert found == [
+        ("A", "updated", "New name", "2025-02-02", "2025-01-01"),
+        ("B", "configuration_changed", "Name B", "2025-03-03", "2025-01-01"),
+        ("C", "removed", "Name C", None, "2025-01-01"),
+        ("E", "added", "Name E", "2025-04-04", None),
+    ]
+    assert {at >= before for (at,) in rows("connector_changes", "detected_at", where="not baseline")} == {True}
+    (load_id,) = load(include_configs=True).loads_ids
+    assert rows("connector_changes", "count(*)", where=f"_dlt_load_id = '{load_id}'") == [(0,)]
+
+
+def test_a_configuration_tells_its_paths_and_no_values(sandbox: Sandbox, load: Load, rows: Rows) -> None:
+    """Who asks what changed is told where; what it was is in the history."""
+    sandbox.add_connector(TEAM, "A", configuration=configuration(url="https://a", fields=[{"id": "x"}], old={"b": 1}))
+    load(include_configs=True)
+    now = configuration(url="https://secret", fields=[{"id": "new"}, {"id": "x"}], added={"c": 1})
+    sandbox.edit_connector(TEAM, "A", configuration=now)
+    load(include_configs=True)
+    assert paths(rows) == [(["$.added", "$.fields[0]"], ["$.old"], ["$.url"])]
+    assert "secret" not in str(rows("connector_changes", "*"))
+
+
+def test_the_previous_configuration_is_the_remembered_one(sandbox: Sandbox, load: Load, rows: Rows) -> None:
+    """Also when it was there once before, and with equal ones of other connectors and teams around."""
+    for team in (TEAM, OTHER):
+        for name in "AB":
+            sandbox.add_connector(team, name, configuration=configuration(v=1))
+    load(include_configs=True)
+    for definition in ({"v": 2}, {"v": 1}, {"v": 1, "w": 1}, {"v": 2}):
+        sandbox.edit_connector(TEAM, "A", configuration=configuration(**definition))
+        load(include_configs=True)
+    assert paths(rows) == [
+        ([], [], ["$.v"]),
+        ([], [], ["$.v"]),
+        (["$.w"], [], []),
+        ([], ["$.w"], ["$.v"]),
+    ]
+
+
+def test_a_configuration_that_comes_or_goes_is_a_change(sandbox: Sandbox, load: Load, rows: Rows) -> None:
+    """A draft that is configured; one that is added with its configuration is no change of it."""
+    sandbox.add_connector(TEAM, "DRAFT")
+    load(include_configs=True)
+    sandbox.edit_connector(TEAM, "DRAFT", configuration=configuration(a=1))
+    sandbox.add_connector(TEAM, "NEW", configuration=configuration(a=1))
+    load(include_configs=True)
+    sandbox.edit_connector(TEAM, "DRAFT", configuration=None)
+    load(include_configs=True)
+    assert paths(rows) == [(["$"], [], []), ([], ["$"], [])]
+    assert ("NEW", "added") in seen(rows)
+    assert ("NEW", "configuration_changed") not in seen(rows)
+
+
+def test_what_was_never_asked_for_has_not_changed(sandbox: Sandbox, load: Load, rows: Rows) -> None:
+    """Configurations are switched off and on: those that came meanwhile are seen for the first time, the others not."""
+    sandbox.add_connector(TEAM, "A", configuration=configuration(v=1))
+    load(include_configs=True)
+    sandbox.add_connector(TEAM, "B", configuration=configuration(v=1))
+    sandbox.edit_connector(TEAM, "A", configuration=configuration(v=2))
+    load()
+    load(include_configs=True)
+    changed = [identifier for identifier, change in seen(rows) if change == "configuration_changed"]
+    assert changed == ["A"]
+    assert rows("connector_changes", "count(*)", where="baseline") == [(2,)]
+
+
+def test_an_incomplete_listing_removes_nothing(sandbox: Sandbox, load: Load, rows: Rows) -> None:
+    """What it lacks may be there; what it has is told."""
+    for name in "AB":
+        sandbox.add_connector(TEAM, name, configuration=configuration())
+    load(include_configs=True)
+    sandbox.delete_connector(TEAM, "A")
+    sandbox.edit_connector(TEAM, "B", configuration=None, updated_at="2030-01-01")
+    sandbox.add_connector(TEAM, "C")
+    sandbox.report_count(TEAM, 9)
+    load(include_configs=True)
+    assert sorted(seen(rows)) == [("B", "updated"), ("C", "added")]
+    sandbox.report_count(TEAM, None)
+    load(include_configs=True)
+    assert sorted(seen(rows)[2:]) == [("A", "removed"), ("B", "configuration_changed")]
+
+
+def test_a_skipped_team_is_no_baseline(sandbox: Sandbox, load: Load, rows: Rows) -> None:
+    """Its first listing is still to come; and one that was listed before goes on from there."""
+    sandbox.add_connector(TEAM, "A")
+    sandbox.add_connector(OTHER, "A")
+    load(TEAM)
+    sandbox.edit_connector(TEAM, "A", name="edited")
+    for team in (TEAM, OTHER):
+        sandbox.fault(Fault(403), team_id=team)
+    load(on_team_error="skip")
+    assert rows("connector_changes", "team_id") == [(TEAM,)]
+    load()
+    assert rows("connector_changes", "team_id", "change", "baseline") == [
+        (TEAM, "added", True),
+        (TEAM, "updated", False),
+        (OTHER, "added", True),
+    ]
+
+
+def test_a_full_refresh_tells_only_what_changed(sandbox: Sandbox, load: Load, rows: Rows) -> None:
+    """Rows are written anew; nothing happened to the connectors."""
+    for name in "AB":
+        sandbox.add_connector(TEAM, name, configuration=configuration())
+    load(include_configs=True)
+    sandbox.edit_connector(TEAM, "A", name="edited", updated_at="2030-01-01")
+    load(include_configs=True, full_refresh=True)
+    assert seen(rows) == [("A", "updated")]
+
+
+def test_a_fresh_worker_goes_on_where_the_last_one_was(
+    sandbox: Sandbox, load: Load, rows: Rows, new_worker: Callable[[], dlt.Pipeline]
+) -> None:
+    """What is remembered is in the destination."""
+    sandbox.add_connector(TEAM, "A", configuration=configuration(a=1))
+    load(include_configs=True)
+    sandbox.edit_connector(TEAM, "A", configuration=configuration(a=2))
+    load(include_configs=True, on=new_worker())
+    load(include_configs=True, on=new_worker())
+    assert paths(rows) == [([], [], ["$.a"])]
+
+
+def test_a_load_that_fails_tells_nothing_and_the_next_one_all(
+    sandbox: Sandbox, pipeline: dlt.Pipeline, rows: Rows
+) -> None:
+    """What a failed run saw was not loaded, and is new to the next one."""
+    settings: dict[str, Any] = {"api_key": sandbox.token, "base_url": sandbox.url, "request_backoff_factor": 0}
+    for team in (TEAM, OTHER):
+        sandbox.add_connector(team, "A")
+    run_load(pipeline, team_ids=[TEAM, OTHER], **settings)
+    sandbox.add_connector(TEAM, "B")
+    sandbox.fault(Fault(403), team_id=OTHER)
+    with pytest.raises(Exception, match="403"):
+        run_load(pipeline, team_ids=[TEAM, OTHER], **settings)
+    assert seen(rows) == []
+    run_load(pipeline, team_ids=[TEAM, OTHER], **settings)
+    assert seen(rows) == [("B", "added")]
+
+
+listed = st.dictionaries(st.sampled_from("ABCD"), st.tuples(st.integers(0, 2), st.sampled_from([None, "x", "y"])))
+runs = st.lists(st.tuples(listed, st.booleans(), st.booleans(), st.booleans(), st.booleans()), max_size=6)
+
+
+@given(runs)
+def test_the_changes_add_up_to_what_is_listed(history: list[Any]) -> None:
+    """Replayed from the baseline on, through short answers, configurations on and off, interruptions and refreshes."""
+    connectors: dict[str, Any] = {}
+    configurations: dict[str, Any] = {}
+    known: dict[str, int] = {}
+    contents: dict[str, str | None] = {}
+    for number, (content, complete, with_configurations, refresh, interrupted) in enumerate(history):
+        if interrupted:
+            for fingerprints in (*connectors.values(), *configurations.values()):
+                fingerprints[WHOLE_TEAM] = ""
+        sync = compare(listing(content, complete, with_configurations), connectors, configurations, refresh)
+        found = {(c.identifier, c.kind) for c in sync.changes if not c.is_baseline}
+        assert len(found) == len(sync.changes) - sum(c.is_baseline for c in sync.changes)
+        assert any(c.is_baseline and c.kind == "added" for c in sync.changes) is (number == 0)
+        if number:
+            expected = {(name, "added") for name in content.keys() - known.keys()}
+            expected |= {(name, "updated") for name in content.keys() & known.keys() if content[name][0] != known[name]}
+            expected |= {(name, "removed") for name in known.keys() - content.keys() if complete}
+            assert {each for each in found if each[1] != "configuration_changed"} == expected
+        known = {**({} if complete else known), **{name: version for name, (version, _) in content.items()}}
+        if with_configurations:
+            # an incomplete listing does not say that a configuration is gone
+            now = {n: text for n, (_, text) in content.items() if text or complete or not contents.get(n)}
+            changed = {name for name in now.keys() & contents.keys() if now[name] != contents[name]}
+            assert {name for name, kind in found if kind == "configuration_changed"} == changed
+            contents = {**({} if complete else contents), **now}
+        elif complete:
+            contents = {name: text for name, text in contents.items() if name in content}
+        connectors["7"] = dict(sync.connectors.fingerprints)
+        if with_configurations or "7" in configurations:
+            configurations["7"] = dict(sync.configurations.fingerprints)
+
+
+def listing(content: dict[str, tuple[int, str | None]], complete: bool, with_configurations: bool) -> Listing:
+    """A listing of team 7: a number for each connector's content, and a text for that of its configuration."""
+    at = datetime(2026, 1, 1, tzinfo=timezone.utc)
+    connectors: dict[str, dict[str, Any]] = {}
+    for name, (version, text) in content.items():
+        connectors[name] = {"connector_identifier": name, "name": str(version), "updated_at": at}
+        if with_configurations and text:
+            connectors[name]["configuration"] = {"configuration_json": "{}", "content_hash": text}
+    counted = len(content) + (not complete)
+    return Listing(7, at, 1, connectors, counted, len(content), 200, has_configurations=with_configurations)
+
+
+# --- loads that were killed -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def customer(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
+    """A team that the command line has loaded once."""
+    for name in ("EDIT", "CONFIGURE", "DELETE", "KEEP"):
+        sandbox.add_connector(TEAM, name, updated_at="2025-01-01", configuration=configuration(v=1))
+    monkeypatch.setenv("SUPERMETRICS_API_KEY", sandbox.token)
+    monkeypatch.setenv("SOURCES__SUPERMETRICS__BASE_URL", sandbox.url)
+    monkeypatch.setenv("SOURCES__SUPERMETRICS__TEAM_IDS", str(TEAM))
+    monkeypatch.setenv("SOURCES__SUPERMETRICS__REQUEST_BACKOFF_FACTOR", "0")
+    assert run([*ARGUMENTS]) == 0
+    return sandbox
+
+
+@pytest.fixture
+def warehouse(tmp_path: Path) -> Warehouse:
+    """The file that the command line writes to."""
+    return Warehouse(tmp_path / "supermetrics.duckdb")
+
+
+def change(sandbox: Sandbox) -> None:
+    """One change of each kind."""
+    sandbox.edit_connector(TEAM, "EDIT", name="edited", updated_at="2025-01-01")
+    configured = configuration(v=2)
+    sandbox.edit_connector(TEAM, "CONFIGURE", configuration=configured, updated_at="2025-01-01")
+    sandbox.delete_connector(TEAM, "DELETE")
+    sandbox.add_connector(TEAM, "NEW", updated_at="2025-01-01", configuration=configuration(v=1))
+
+
+CHANGED = [
+    ("CONFIGURE", "configuration_changed"),
+    ("DELETE", "removed"),
+    ("EDIT", "updated"),
+    ("NEW", "added"),
+]
+
+KILLS = [
+    (CHANGES_MERGED, "merge of connectors"),
+    (CHANGES_MERGED, "merge of connector_configurations"),
+    ("merge of connectors", CHANGES_MERGED),
+    ("merge of connector_configurations", CHANGES_MERGED),
+    ("rows of connectors", CHANGES_MERGED),
+    ("rows of _dlt_pipeline_state", CHANGES_MERGED),
+    (CHANGES_MERGED, "rows of _dlt_pipeline_state"),
+    STATE_LAST,
+    STATE_FIRST,
+]
+
+
+def told(warehouse: Warehouse) -> list[tuple[str, str]]:
+    """The changes in the file."""
+    found = warehouse.query("select connector_identifier, change from connector_changes where not baseline")
+    return sorted((row["connector_identifier"], row["change"]) for row in found)
+
+
+@pytest.mark.parametrize(("held", "last"), KILLS)
+def test_a_killed_load_s_changes_are_told_once(customer: Sandbox, warehouse: Warehouse, held: str, last: str) -> None:
+    """However much of it the warehouse has, half merged rows included."""
+    change(customer)
+    killed_within_the_load(held, last)
+    for _ in range(2):
+        assert run([*ARGUMENTS]) == 0
+        assert told(warehouse) == CHANGED
+    assert warehouse.query("select count(*) as n from connector_changes where baseline") == [{"n": 2}]
+    found = warehouse.query("select paths_changed from connector_changes where change = 'configuration_changed'")
+    assert {row["paths_changed"] for row in found} == {None, '["$.v"]'}
+
+
+@pytest.mark.parametrize(("held", "last"), KILLS)
+def test_changes_that_were_undone_before_they_were_loaded_are_not_told(
+    customer: Sandbox, warehouse: Warehouse, held: str, last: str
+) -> None:
+    """Or the table would tell of a connector that came and never went."""
+    before = customer.connectors(TEAM)
+    change(customer)
+    killed_within_the_load(held, last)
+    customer.add_team(TEAM, before)
+    for _ in range(2):
+        assert run([*ARGUMENTS]) == 0
+        assert told(warehouse) == []
+
+
+def test_a_first_load_that_was_killed_leaves_one_baseline(
+    sandbox: Sandbox, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing was known before, and nothing is known twice."""
+    monkeypatch.setenv("SUPERMETRICS_API_KEY", sandbox.token)
+    monkeypatch.setenv("SOURCES__SUPERMETRICS__BASE_URL", sandbox.url)
+    monkeypatch.setenv("SOURCES__SUPERMETRICS__TEAM_IDS", str(TEAM))
+    sandbox.add_connector(TEAM, "A", configuration=configuration())
+    killed_within_the_load("merge of connectors", CHANGES_MERGED)
+    assert run([*ARGUMENTS]) == 0
+    assert warehouse.query("select count(*) as n from connector_changes") == [{"n": 2}]
+    assert told(warehouse) == []

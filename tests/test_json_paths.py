@@ -1,0 +1,83 @@
+"""Where two JSON documents differ, named so that the place is found again."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sources.supermetrics_connectors import json_paths
+from sources.supermetrics_connectors.json_paths import changes, render
+
+documents = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(0, 3), st.sampled_from(["", "a", "b"])),
+    lambda children: st.one_of(
+        st.lists(children, max_size=4), st.dictionaries(st.sampled_from("abc"), children, max_size=3)
+    ),
+    max_leaves=12,
+)
+
+
+def told(before: Any, after: Any) -> list[str]:
+    """The differences as text, a sign before each path."""
+    signs = {"added": "+", "removed": "-", "changed": "~"}
+    return [signs[change.kind] + render(change.path) for change in changes(before, after)]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        ({"a": 1}, {"a": 1}, []),
+        ({"a": 1}, {"a": 2}, ["~$.a"]),
+        ({"a": 1}, {"a": 1.0}, ["~$.a"]),
+        ({"a": 1}, {"a": True}, ["~$.a"]),
+        ({"a": {"b": 1, "c": 2}}, {"a": {"c": 3, "d": {"e": 4}}}, ["-$.a.b", "~$.a.c", "+$.a.d"]),
+        ({"a": {}}, {"a": []}, ["~$.a"]),
+        ([1, 2, 3], [0, 1, 2, 3], ["+$[0]"]),
+        ([1, 2, 3], [1, 3], ["-$[1]"]),
+        ([{"id": 1, "n": "a"}, {"id": 2}], [{"id": 1, "n": "b"}, {"id": 2}], ["~$[0].n"]),
+        ({"X-Api-Key": 1, "": 2, 'a"b': 3, "é": 4}, {}, ['-$[""]', '-$["X-Api-Key"]', '-$["a\\"b"]', '-$["é"]']),
+    ],
+)
+def test_each_difference_is_told_once_at_its_top(before: Any, after: Any, expected: list[str]) -> None:
+    """An element put in front of others moves them and changes none."""
+    assert told(before, after) == expected
+
+
+@given(documents, documents)
+def test_documents_differ_exactly_if_a_difference_is_told(before: Any, after: Any) -> None:
+    """No edit goes unseen and none is made up; both directions are mirror images."""
+    assert bool(told(before, after)) == (repr_of(before) != repr_of(after))
+    assert told(before, copy.deepcopy(before)) == []
+    assert [each[0] for each in told(before, after)].count("+") == [each[0] for each in told(after, before)].count("-")
+
+
+@given(documents, documents)
+def test_a_path_leads_to_what_is_told_of_it(before: Any, after: Any) -> None:
+    """What is gone, whose index was another, was where it can no longer be looked up."""
+    for change in changes(before, after):
+        if change.kind != "removed":
+            assert at(after, change.path) == change.after
+
+
+def test_long_lists_are_compared_by_index(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Matching their elements would take minutes."""
+    monkeypatch.setattr(json_paths, "_MOST_ALIGNED", 2)
+    assert told([1, 2, 3], [0, 1, 2, 3]) == ["~$[0]", "~$[1]", "~$[2]", "+$[3]"]
+
+
+def at(document: Any, path: tuple[Any, ...]) -> Any:
+    """What is at a path."""
+    for part in path:
+        document = document[part]
+    return document
+
+
+def repr_of(document: Any) -> str:
+    """Text that differs if the content does, key order aside; in Python, True is 1."""
+    if isinstance(document, dict):
+        return f"{{{sorted((name, repr_of(member)) for name, member in document.items())}}}"
+    return repr([repr_of(element) for element in document]) if isinstance(document, list) else repr(document)
