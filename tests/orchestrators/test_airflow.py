@@ -1,0 +1,92 @@
+"""The Airflow example, run by Airflow itself: `dag.test()` with a metadata database in SQLite."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import pipelines.failures  # no Airflow in this process: it is run as from a shell
+from tests.orchestrators.conftest import (
+    FORBIDDEN,
+    GOOD,
+    HEALING,
+    LIMITED,
+    TEAMS,
+    UNAUTHORIZED,
+    Fleet,
+    check_what_is_left,
+)
+
+DAG_FILE = Path(pipelines.failures.__file__).with_name("airflow_dag.py")
+AIRFLOW_HOME = Path(os.environ["AIRFLOW_HOME"])
+PATIENCE = 300.0  # seconds
+
+
+@pytest.fixture
+def metadata() -> Path:
+    """An empty metadata database, and the example in the DAGs folder."""
+    (AIRFLOW_HOME / "dags").mkdir(parents=True)
+    shutil.copy(DAG_FILE, AIRFLOW_HOME / "dags")
+    subprocess.run([Path(sys.executable).with_name("airflow"), "db", "migrate"], check=True, capture_output=True)
+    return AIRFLOW_HOME / "airflow.db"
+
+
+def _loads(metadata: Path) -> dict[int, tuple[str, float | None]]:
+    """State and, when a retry policy set one, delay of the next try in seconds, by team."""
+    query = "select map_index, state, retry_delay_override from task_instance where task_id = 'load' and map_index >= 0"
+    with sqlite3.connect(metadata) as connection:
+        return {TEAMS[index]: (state, delay) for index, state, delay in connection.execute(query)}
+
+
+def _is_over(loads: dict[int, tuple[str, float | None]]) -> bool:
+    """Whether nothing is left to happen within the hour."""
+    return len(loads) == len(TEAMS) and all(state in ("success", "failed") or delay for state, delay in loads.values())
+
+
+def _test_dag(metadata: Path, log: Path) -> dict[int, tuple[str, float | None]]:
+    """Runs the DAG until all that is left is the task that waits for an hour."""
+    script = f"import runpy; runpy.run_path({str(AIRFLOW_HOME / 'dags' / DAG_FILE.name)!r})['loading'].test()"
+    with log.open("wb") as out:
+        process: subprocess.Popen[Any] = subprocess.Popen([sys.executable, "-c", script], stdout=out, stderr=out)
+        try:
+            deadline = time.monotonic() + PATIENCE
+            while process.poll() is None and time.monotonic() < deadline and not _is_over(_loads(metadata)):
+                time.sleep(0.5)
+        finally:
+            process.kill()
+            process.wait()
+    return _loads(metadata)
+
+
+def test_one_bad_team_is_one_red_task_and_its_log_names_the_request_id(
+    fleet: Fleet, metadata: Path, tmp_path: Path
+) -> None:
+    """A task a team: retries only where they help, after an hour where the API says so, without a worker meanwhile."""
+    log = tmp_path / "airflow.log"
+
+    loads = _test_dag(metadata, log)
+
+    text = log.read_text()
+    assert loads == {
+        GOOD: ("success", None),
+        UNAUTHORIZED: ("failed", None),
+        FORBIDDEN: ("failed", None),
+        HEALING: ("success", None),
+        LIMITED: ("up_for_retry", 3600.0),
+    }, text
+    check_what_is_left(fleet)
+    for team_id, error in ((UNAUTHORIZED, "SupermetricsUnauthorizedError"), (FORBIDDEN, "SupermetricsForbiddenError")):
+        [raised] = [line for line in text.splitlines() if f"AirflowFailException: {error}: " in line]
+        assert f"for team {team_id}: " in raised
+        assert f"(request_id={fleet.request_id(team_id)})" in raised
+    [raised] = [line for line in text.splitlines() if "LoadFailedError: SupermetricsRateLimitError: " in line]
+    assert f"(request_id={fleet.request_id(LIMITED)})" in raised
+    assert fleet.sandbox.token not in text
