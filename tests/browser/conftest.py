@@ -1,0 +1,17 @@
+"""What the tests in a browser share: the browser, and the fixtures of the other tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.browser.chromium import Chromium
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Chromium]:
+    """A browser with an empty profile."""
+    with Chromium(tmp_path / "profile") as browser:
+        yield browser

@@ -1,0 +1,173 @@
+"""The report in a real browser: what a person sees, in light and dark, and what the browser complains about."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import dlt
+import pytest
+
+from pipelines.load_connectors import run
+from pipelines.sandbox import Sandbox
+from tests.browser.chromium import Chromium
+from tests.report_data import SCRIPT, load_everything, shown
+
+READ_NUMBERS = """({
+  sql: Object.fromEntries([...document.querySelectorAll("pre[data-query]")].map(e => [e.dataset.query, e.textContent])),
+  figures: [...document.querySelectorAll("p[data-query]")].map(e => [e.dataset.query, e.innerText]),
+  tables: [...document.querySelectorAll("table[data-query]")].map(table => [table.dataset.query,
+    [...table.tBodies[0].rows].map(row => [...row.cells].map(cell => cell.innerText.trim().replace(/ Copy$/, "")))]),
+})"""
+
+# Every element with text of its own, and every text of a chart: its color, the one behind it, its size on the screen.
+READ_TEXTS = """(() => {
+  const rgb = (color) => (color.match(/[\\d.]+/g) || [0, 0, 0, 0]).map(Number);
+  const behind = (element) => {
+    for (let at = element; at; at = at.parentElement) {
+      const color = rgb(getComputedStyle(at).backgroundColor);
+      if (color.length === 3 || color[3] === 1) return color.slice(0, 3);
+    }
+    return [255, 255, 255];
+  };
+  const own = (element) => [...element.childNodes].filter(n => n.nodeType === 3).map(n => n.data).join("").trim();
+  return [...document.querySelectorAll("body *")]
+    .filter(e => own(e) && e.checkVisibility() && !["TITLE", "title", "SCRIPT"].includes(e.tagName))
+    .map(e => {
+      const style = getComputedStyle(e);
+      const drawn = e.ownerSVGElement;
+      const scale = drawn ? drawn.getBoundingClientRect().width / drawn.viewBox.baseVal.width : 1;
+      return {text: own(e), color: rgb(drawn ? style.fill : style.color).slice(0, 3), behind: behind(e),
+        size: parseFloat(style.fontSize) * scale};
+    });
+})()"""
+
+READ_BARS = """[...document.querySelectorAll("svg [aria-roledescription=bar]")].map(bar => {
+  const color = getComputedStyle(bar).fill.match(/[\\d.]+/g);
+  return {color: (color || [0, 0, 0]).map(Number), label: bar.getAttribute("aria-label")};
+})"""
+
+OUTSIDE = """[...document.querySelectorAll("svg text")].filter(text => {
+  const drawn = text.ownerSVGElement.getBoundingClientRect(), at = text.getBoundingClientRect();
+  return at.left < drawn.left - 1 || at.right > drawn.right + 1 || at.bottom > drawn.bottom + 1;
+}).map(text => text.textContent)"""
+
+
+@pytest.fixture
+def page(
+    browser: Chromium,
+    sandbox: Sandbox,
+    load: Callable[..., Any],
+    pipeline: dlt.Pipeline,
+    database: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Chromium:
+    """The report of a dataset that has everything, open from disk."""
+    monkeypatch.setenv("DESTINATION__DUCKDB__CREDENTIALS", str(database))
+    load_everything(sandbox, load, pipeline)
+    assert run(["report", "--output", str(tmp_path / "report.html")]) == 0
+    browser.show()
+    browser.open((tmp_path / "report.html").as_uri())
+    return browser
+
+
+def contrast(one: list[float], other: list[float]) -> float:
+    """The contrast of two colors (WCAG 2, relative luminance): 1 … 21."""
+
+    def luminance(color: list[float]) -> float:
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (part / 255 for part in color)]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    light, dark = sorted((luminance(one), luminance(other)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+def test_the_browser_has_nothing_to_complain_about_and_asks_for_nothing(page: Chromium, tmp_path: Path) -> None:
+    """No error, no warning, nothing that the page's own policy forbade; and the one request is the file."""
+    page.run("document.querySelectorAll('details').forEach(each => each.open = true)")
+    complaints = [
+        parameters
+        for name, parameters in page.events
+        if name
+        in ("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded", "Page.javascriptDialogOpening")
+    ]
+    requested = [each["request"]["url"] for name, each in page.events if name == "Network.requestWillBeSent"]
+
+    assert complaints == []
+    assert requested == [(tmp_path / "report.html").as_uri()]
+    assert page.run("performance.getEntriesByType('resource').map(each => each.name)") == []
+
+
+def test_the_numbers_on_the_screen_are_the_databases(
+    page: Chromium, query: Callable[[str], list[tuple[Any, ...]]]
+) -> None:
+    """As the browser shows them, next to the answers to the queries that it shows."""
+    page.run("document.querySelectorAll('details').forEach(each => each.open = true)")
+    seen = page.run(READ_NUMBERS)
+
+    assert len(seen["figures"]) == 4
+    assert len(seen["tables"]) == 9
+    for key, figure in seen["figures"]:
+        assert figure == f"{query(seen['sql'][key])[0][0]:,}", key
+    for key, rows in seen["tables"]:
+        assert rows == [[shown(value) for value in row] for row in query(seen["sql"][key])], key
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_everything_can_be_read(page: Chromium, scheme: str) -> None:
+    """Text has the contrast that WCAG AA asks for and a size that can be read; bars stand out from their ground."""
+    page.show(scheme)
+    page.run("document.querySelectorAll('details').forEach(each => each.open = true)")
+    texts, bars = page.run(READ_TEXTS), page.run(READ_BARS)
+    ground = page.run("getComputedStyle(document.querySelector('.card')).backgroundColor.match(/\\d+/g).map(Number)")
+
+    assert len(texts) > 100
+    assert [each for each in texts if contrast(each["color"], each["behind"]) < 4.5] == []
+    assert [each for each in texts if each["size"] < 11] == []
+    assert len(bars) > 20
+    assert [each for each in bars if contrast(each["color"], ground) < 3] == []
+    assert (sum(ground) > 600) == (scheme == "light")
+
+
+@pytest.mark.parametrize("width", [1280, 900, 390])
+def test_nothing_is_cut_off(page: Chromium, width: int) -> None:
+    """Charts keep their labels within them, and the page never scrolls sideways, down to the width of a telephone."""
+    page.show(width=width)
+
+    assert page.run(OUTSIDE) == []
+    assert page.run("document.documentElement.scrollWidth") <= width
+
+
+def test_a_name_that_is_a_script_is_shown_and_not_run(page: Chromium) -> None:
+    """It stands there as somebody typed it."""
+    assert page.run("document.title").startswith("Supermetrics connectors")
+    assert SCRIPT in page.run("document.querySelector('table[data-query=latest-changes]').innerText")
+    assert any(SCRIPT in each["label"] for each in page.run(READ_BARS))
+
+
+@pytest.mark.parametrize("clipboard", ["as it is", "closed"])
+def test_a_click_copies_the_request_id(page: Chromium, clipboard: str) -> None:
+    """Also where the browser keeps the clipboard from pages on disk: then in the old way."""
+    if clipboard == "closed":
+        page.run("Object.defineProperty(navigator, 'clipboard', {value: undefined})")
+    wanted = page.run("document.querySelector('td.id code').textContent")
+    page.run("document.addEventListener('copy', () => { window.copied = getSelection().toString(); })")
+    if clipboard == "as it is":
+        page.run("navigator.clipboard.writeText = async (text) => { window.copied = text; }")
+
+    assert page.run("document.querySelector('td.id button').checkVisibility()")
+    page.run("document.querySelector('td.id button').click(); new Promise(done => setTimeout(done, 100))")
+    assert page.run("document.querySelector('td.id button').textContent") == "Copied"
+    assert page.run("window.copied") == wanted
+
+
+def test_it_prints_on_white_without_what_only_a_screen_can_do(page: Chromium) -> None:
+    """Also from a dark screen; buttons and folded parts stay away."""
+    page.show("dark", media="print")
+
+    assert page.run("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert page.run("[...document.querySelectorAll('button, summary')].some(each => each.checkVisibility())") is False
+    assert page.run("[...document.querySelectorAll('svg')].every(each => each.checkVisibility())") is True
+    assert len(page.send("Page.printToPDF", printBackground=True)["data"]) > 10_000
