@@ -6,12 +6,14 @@ VENV     := .venv
 BIN      := $(VENV)/bin
 STAMP    := $(VENV)/.installed
 DATABASE := supermetrics.duckdb
+LOWEST   := client cursors exceptions incremental listing settings source sync tables upgrade
+ORCHESTRATORS := airflow dagster prefect
 
 .DEFAULT_GOAL := help
-.PHONY: help load test check format clean
+.PHONY: help load bench test test-orchestrators check format clean
 
 help: ## list the targets
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 load: $(STAMP) ## load a local sandbox of the API into a DuckDB file and query it
 	@$(BIN)/supermetrics-connectors load --sandbox --include-configs
@@ -21,6 +23,25 @@ load: $(STAMP) ## load a local sandbox of the API into a DuckDB file and query i
 
 test: $(STAMP) ## run the tests
 	@$(BIN)/python -m pytest
+
+bench: $(STAMP) ## time loads against the same work by hand (some minutes; wants an idle machine)
+	@$(BIN)/python -m benchmarks.bench
+
+test-orchestrators: $(ORCHESTRATORS:%=test-%) ## run the examples by Airflow, Dagster and Prefect themselves
+
+test-report: $(STAMP) .venv-notebook/.installed ## try the report, the notebook and dlt's dashboard in a Chromium
+	@$(INSTALL_CHROMIUM)
+	@$(BIN)/python -m pytest -o addopts="-ra --strict-markers --strict-config" tests/browser
+
+test-ducklake: .venv-ducklake/.installed ## run the tests of the destinations with DuckDB 1.5 and DuckLake
+	@.venv-ducklake/bin/python -m pytest tests/test_destinations.py -k "duckdb or ducklake"
+
+test-lowest: .venv-lowest/.installed ## run tests with the lowest versions that are allowed
+	@.venv-lowest/bin/python -m pytest -W default $(LOWEST:%=tests/test_%.py)
+
+# An orchestrator's packages do not go together with another's: each has its .venv-NAME.
+test-%: .venv-%/.installed
+	@.venv-$*/bin/python -m pytest tests/orchestrators/test_$*.py
 
 check: $(STAMP) ## check formatting, lint and types
 	@$(BIN)/python -m ruff format --check .
@@ -32,7 +53,7 @@ format: $(STAMP) ## format the code and apply the safe fixes
 	@$(BIN)/python -m ruff check --fix .
 
 clean: ## remove .venv, caches and build results; loaded data stays
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-ducklake .venv-lowest $(ORCHESTRATORS:%=.venv-%) .venv-notebook build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find sources pipelines tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The three connectors of each team that were updated last.
@@ -49,6 +70,18 @@ print(con.sql("""
 """))
 endef
 export FIRST_QUERY
+
+# Debian's, where none is there and apt may install it.
+define INSTALL_CHROMIUM
+if ! { command -v chromium || command -v chromium-browser || command -v google-chrome; } >/dev/null; then \
+    if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
+        echo "These tests need a Chromium, for example: apt-get install chromium" >&2; \
+        exit 1; \
+    fi; \
+    echo "Installing chromium"; \
+    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; \
+fi
+endef
 
 # A Python that will do, and can build a venv (Debian splits ensurepip off): the first of PYTHON or the usual names.
 define FIND_PYTHON
@@ -77,4 +110,30 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade --constraint constraints.txt pip
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
 	    --build-constraint constraints.txt --editable . --group dev
+	@touch $@
+
+# The tests' own packages are the dependency group of the same name.
+.venv-ducklake/.installed .venv-lowest/.installed: .venv-%/.installed: pyproject.toml constraints/%.txt
+	@if ! .venv-$*/bin/python -m pip --version >/dev/null 2>&1; then \
+	    $(FIND_PYTHON); \
+	    echo "Creating .venv-$* with $$found ($$version)"; \
+	    "$$found" -m venv --clear .venv-$*; \
+	fi
+	@echo "Installing the project and what its tests need into .venv-$*"
+	@.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check --upgrade --constraint constraints/$*.txt pip
+	@.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints/$*.txt \
+	    --build-constraint constraints/$*.txt --editable . --group $*
+	@touch $@
+
+.PRECIOUS: .venv-%/.installed
+.venv-%/.installed: pyproject.toml constraints/%.txt
+	@if ! .venv-$*/bin/python -m pip --version >/dev/null 2>&1; then \
+	    $(FIND_PYTHON); \
+	    echo "Creating .venv-$* with $$found ($$version)"; \
+	    "$$found" -m venv --clear .venv-$*; \
+	fi
+	@echo "Installing the project with its extra $* into .venv-$*"
+	@.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check --upgrade --constraint constraints/$*.txt pip
+	@.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints/$*.txt \
+	    --build-constraint constraints/$*.txt --editable ".[$*]" pytest
 	@touch $@

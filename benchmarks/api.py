@@ -1,0 +1,96 @@
+"""A local API that answers as fast as it can: the listings of any team, made from one template.
+
+Run it as `python -m benchmarks.api CONNECTORS CONFIGURATION_BYTES LATENCY`: it prints its URL and serves until it is
+killed. It takes any token and any team id, and has no other manners; the sandbox has those.
+"""
+
+import sys
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import orjson
+
+_TEAM = b"7777777"  # stands for the team's id in the template, so that teams differ
+
+
+def connector(number: int, configuration_bytes: int) -> dict[str, object]:
+    """One connector in the API's wire shape.
+
+    Args:
+        number: Its number within the team.
+        configuration_bytes: Size of its configuration's JSON, roughly; 0 for none.
+    """
+    stamp = f"2025-{1 + number % 12:02}-{1 + number % 28:02}T{number % 24:02}:{number % 60:02}:{number * 7 % 60:02}Z"
+    record: dict[str, object] = {
+        "connector_identifier": f"C{_TEAM.decode()}_{number}",
+        "name": f"Connector {number} of team {_TEAM.decode()}",
+        "description": "Orders, refunds and baskets of a web shop, by market and campaign.",
+        "logo_url": "https://assets.supermetrics.com/images/dsLogos/Custom_Connector_Default.png",
+        "created_at": "2025-01-01T00:00:00Z",
+        "updated_at": stamp,
+    }
+    if configuration_bytes:
+        record["configuration"] = {
+            "version": f"1.{number}.0",
+            "configuration_json": _definition(number, configuration_bytes),
+            "created_at": "2025-01-01T00:00:00Z",
+            "updated_at": stamp,
+        }
+    return record
+
+
+def _definition(number: int, size: int) -> dict[str, object]:
+    field = {
+        "id": "field",
+        "name": "Order value",
+        "type": "currency",
+        "path": "$.orders[*].value",
+        "aggregation": "sum",
+    }
+    count = max(1, (size - 200) // (len(orjson.dumps(field)) + 6))
+    fields = [{**field, "id": f"field_{number}_{i}"} for i in range(count)]
+    return {
+        "team": _TEAM.decode(),
+        "authentication": {"type": "oauth2", "client_secret": "{{client_secret}}", "scopes": ["read"]},
+        "reporting": {"endpoint": {"method": "GET", "url": "https://api.example.com/v2/orders"}, "fields": fields},
+    }
+
+
+def listing(connectors: int, configuration_bytes: int) -> bytes:
+    """The template of a team's answer."""
+    records = [connector(number, configuration_bytes) for number in range(connectors)]
+    return orjson.dumps({"count": connectors, "connectors": records})
+
+
+def serve(connectors: int, configuration_bytes: int, latency: float) -> None:
+    """Serves on a free port of 127.0.0.1, whose URL is printed first.
+
+    Args:
+        connectors: Connectors a team.
+        configuration_bytes: Size of each configuration; it is sent whatever is asked for.
+        latency: Seconds before each answer.
+    """
+    template = listing(connectors, configuration_bytes)
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
+
+        def do_GET(self) -> None:
+            time.sleep(latency)
+            body = template.replace(_TEAM, self.path.split("/")[3].encode())
+            head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nX-Request-Id: benchmark_request"
+            self.wfile.write(f"{head}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
+
+        def log_message(self, *_: object) -> None:
+            """Says nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    sys.stdout.write(f"http://127.0.0.1:{server.server_port}\n")
+    sys.stdout.flush()
+    server.serve_forever()
+
+
+if __name__ == "__main__":
+    serve(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]))

@@ -1,0 +1,203 @@
+"""Times whole loads against the same work by hand, and prints the table of the README.
+
+Run it as `make bench`, or `python -m benchmarks.bench ROW …` for some rows. Every command is a process of its own; the
+load, the floor and a bare `import dlt` run in turn, so that a machine that is busy for a while is busy for all three. A
+ratio is (load - import dlt) / floor, of medians. A row whose tables are not what the API listed is not printed.
+"""
+
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import duckdb
+
+RUNS = 5
+_ROOT = Path(__file__).parent.parent
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table.
+
+    Attributes:
+        name: What is done, in words.
+        teams: How many teams.
+        connectors: Connectors a team.
+        configuration_bytes: Size of each configuration; 0 loads none.
+        latency: Seconds before each answer of the API.
+        again: Whether the load timed is the second one, with nothing changed.
+        workers: Requests in flight; None for the default.
+        floor: Whether the floor is timed as well.
+        runs: Runs whose median is taken.
+    """
+
+    name: str
+    teams: int
+    connectors: int = 100
+    configuration_bytes: int = 0
+    latency: float = 0.0
+    again: bool = False
+    workers: int | None = None
+    floor: bool = True
+    runs: int = RUNS
+
+
+ROWS = {
+    "one": Row("one team of 100", 1),
+    "teams": Row("100 teams x 100", 100),
+    "configs": Row("100 teams x 100, 5 KB configurations", 100, configuration_bytes=5000),
+    "again": Row("the same again, nothing changed", 100, configuration_bytes=5000, again=True),
+    "latency": Row("50 teams x 100, latency 0.2 s", 50, latency=0.2),
+    "latency-1": Row("… with 1 worker", 50, latency=0.2, workers=1, floor=False, runs=3),
+    "latency-5": Row("… with 5 workers", 50, latency=0.2, workers=5, floor=False, runs=3),
+    "latency-25": Row("… with 25 workers", 50, latency=0.2, workers=25, floor=False, runs=3),
+    "many": Row("1000 teams x 100", 1000, floor=False, runs=3),
+    "memory": Row("1000 teams x 100, 5 KB configurations", 1000, configuration_bytes=5000, floor=False, runs=1),
+}
+
+
+@dataclass
+class Timing:
+    """What the runs of one command took.
+
+    Attributes:
+        seconds: Wall time of each run.
+        peak: Largest resident set of any run, in MiB.
+    """
+
+    seconds: list[float] = field(default_factory=list)
+    peak: float = 0.0
+
+    @property
+    def median(self) -> float:
+        """Median of the wall times, in seconds."""
+        return statistics.median(self.seconds)
+
+    def run(self, arguments: list[str], folder: Path, environment: dict[str, str]) -> None:
+        """Runs `python ARGUMENTS` once more.
+
+        Raises:
+            RuntimeError: It failed; its standard error is shown.
+        """
+        began = time.perf_counter()
+        process = subprocess.Popen(  # noqa: S603 - our own modules
+            [sys.executable, *arguments], cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
+        _, errors = process.communicate() if process.stderr is None else (None, process.stderr.read())
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        self.seconds.append(time.perf_counter() - began)
+        self.peak = max(self.peak, usage.ru_maxrss / 1024)
+        if process.returncode:
+            raise RuntimeError(f"{arguments} ended with {process.returncode}: {errors.decode()[-2000:]}")
+
+
+def main(names: list[str]) -> None:
+    """Measures the rows and prints each as soon as it is known."""
+    _print(f"{'work':<40}{'load s':>8}{'import dlt':>11}{'floor s':>9}{'ratio':>7}{'peak MiB':>9}")
+    for name in names or ROWS:
+        _print(_measure(ROWS[name]))
+
+
+def _measure(row: Row) -> str:
+    load, bare, floor = Timing(), Timing(), Timing()
+    with _api(row) as url, tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        environment = _environment(row, url, folder)
+        for _ in range(row.runs):
+            _clear(folder)
+            if row.again:
+                Timing().run(_LOAD, folder, environment)
+                Timing().run(_floor(row, url), folder, environment)
+            load.run(_LOAD, folder, environment)
+            bare.run(["-c", "import dlt"], folder, environment)
+            if row.floor:
+                floor.run(_floor(row, url), folder, environment)
+            _check(row, folder)
+    own = load.median - bare.median
+    ratio = f"{floor.median:>9.2f}{own / floor.median:>7.2f}" if row.floor else f"{'':>16}"
+    return f"{row.name:<40}{load.median:>8.2f}{bare.median:>11.2f}{ratio}{load.peak:>9.0f}"
+
+
+_LOAD = ["-m", "pipelines.load_connectors", "load"]
+
+
+def _floor(row: Row, url: str) -> list[str]:
+    return ["-m", "benchmarks.floor", url, str(row.teams), str(row.configuration_bytes > 0).lower(), "floor.duckdb"]
+
+
+@contextmanager
+def _api(row: Row) -> Iterator[str]:
+    arguments = [str(row.connectors), str(row.configuration_bytes), str(row.latency)]
+    process = subprocess.Popen(  # noqa: S603 - our own module
+        [sys.executable, "-m", "benchmarks.api", *arguments], cwd=_ROOT, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None  # noqa: S101 - it is a pipe, for mypy
+        yield process.stdout.readline().strip()
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def _environment(row: Row, url: str, folder: Path) -> dict[str, str]:
+    settings = {
+        "TEAM_IDS": str(list(range(1, row.teams + 1))),
+        "API_KEY": "api_benchmark",
+        "BASE_URL": url,
+        "INCLUDE_CONFIGS": str(row.configuration_bytes > 0),
+    }
+    if row.workers:
+        settings["WORKERS"] = str(row.workers)
+    return {
+        **os.environ,
+        **{f"SOURCES__SUPERMETRICS__{name}": value for name, value in settings.items()},
+        "RUNTIME__DLTHUB_TELEMETRY": "false",
+        "DLT_DATA_DIR": str(folder / "dlt"),
+        "PYTHONPATH": str(_ROOT),
+        "PYTHONDONTWRITEBYTECODE": "",
+    }
+
+
+def _clear(folder: Path) -> None:
+    for path in folder.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _check(row: Row, folder: Path) -> None:
+    """Raises RuntimeError unless the load and the floor hold every row of the API, once."""
+    expected = row.teams * row.connectors
+    queries = {"supermetrics.duckdb": _ROWS.format(schema="supermetrics.supermetrics", current="_dlt_valid_to is null")}
+    if row.floor:
+        queries["floor.duckdb"] = _ROWS.format(schema="floor.supermetrics_floor", current="true")
+    for file, query in queries.items():
+        parts = query.split(";")[: 2 if row.configuration_bytes else 1]
+        with duckdb.connect(str(folder / file), read_only=True) as connection:
+            for part in parts:
+                found = connection.execute(part).fetchone()
+                if found != (expected, expected):
+                    raise RuntimeError(f"{row.name}: {file} has (rows, different ones) {found}, expected {expected}")
+
+
+_ROWS = """
+select count(*), count(distinct (team_id, connector_identifier, name, updated_at)) from {schema}.connectors;
+select count(*), count(distinct (team_id, connector_identifier, content_hash))
+from {schema}.connector_configurations where {current}
+"""
+
+
+def _print(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,108 @@
+"""The README does what it says: its queries and commands run as written, its tables are those of a real load."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import duckdb
+import pytest
+
+from pipelines.exit_codes import Exit
+from pipelines.load_connectors import cli, run
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    """The contents of the README's code blocks of a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+
+
+def commands(program: str) -> list[list[str]]:
+    """Every command line of a program in the README's shell blocks and crontab, and in its text between backticks."""
+    lines = [line for block in blocks("sh") + blocks("text") for line in block.splitlines()]
+    lines += re.findall(rf"`({program} [^`]+)`", README)
+    calls = (re.search(rf"(?:^|/){program} (.*?)(?: *>.*)?$", re.split(r"\s&&\s|^\$ ", line)[-1]) for line in lines)
+    return [shlex.split(call[1]) for call in calls if call]
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file that the README's first command leaves."""
+    folder = tmp_path_factory.mktemp("readme")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("DLT_DATA_DIR", str(folder / "dlt"))
+        patch.setenv("RUNTIME__DLTHUB_TELEMETRY", "false")
+        assert run(["load", "--sandbox", "--include-configs"]) == Exit.OK
+    return folder / "supermetrics.duckdb"
+
+
+@pytest.fixture
+def connection(loaded: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """That file, opened as the README says."""
+    with duckdb.connect(str(loaded), read_only=True) as connection:
+        yield connection
+
+
+def test_queries_run_as_written(connection: duckdb.DuckDBPyConnection) -> None:
+    """In the order of the page, on one connection, since the first one names the schema for the rest."""
+    use, *queries = blocks("sql")
+    connection.execute(use)
+    assert len(queries) == 6
+    rows = [len(connection.execute(query).fetchall()) for query in queries]
+    assert rows == [7, 0, 7, 0, 0, 0]  # a first load has no change, no changed configuration, no past and no failure
+
+
+@pytest.mark.parametrize("table", ["connectors", "connector_configurations", "connector_changes", "team_syncs"])
+def test_tables_have_the_documented_columns_and_types(connection: duckdb.DuckDBPyConnection, table: str) -> None:
+    """All of them and no other, dlt's own included."""
+    section = re.search(rf"^`{table}`: .*?\n\n\|.*?\n\|.*?\n(.*?)\n\n", README, re.MULTILINE | re.DOTALL)
+    assert section
+    documented = dict(re.findall(r"^\| `(\w+)` \| ([A-Z ]+) \|", section[1], re.MULTILINE))
+    described = connection.execute(f"describe supermetrics.supermetrics.{table}").fetchall()
+    assert documented == {column: kind for column, kind, *_ in described}
+
+
+def test_two_part_name_is_ambiguous_as_it_says(connection: duckdb.DuckDBPyConnection) -> None:
+    """Once DuckDB takes it, the README can do without the paragraph."""
+    with pytest.raises(duckdb.BinderException, match="Ambiguous reference"):
+        connection.execute("from supermetrics.connectors")
+
+
+def test_commands_are_those_of_the_command_line() -> None:
+    """An option renamed in the program must be renamed here."""
+    found = commands("supermetrics-connectors")
+    assert {name for name, *_ in found} == {"check", "diff", "load", "report", "sandbox"}
+    for name, *arguments in found:
+        command = cli.commands[name]
+        if "--help" not in arguments:
+            command.make_context(name, arguments, parent=click.Context(cli))
+
+
+def test_make_targets_exist() -> None:
+    """As above, for make."""
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
+    named = {target for [target, *_] in commands("make")}
+    assert named
+    assert named <= targets
+
+
+def test_exit_codes_are_the_documented_ones() -> None:
+    """Schedulers are set up by this table."""
+    table = re.search(r"^\| exit code .*?\n\n", README, re.MULTILINE | re.DOTALL)
+    assert table
+    assert {int(code) for code in re.findall(r"^\| (\d+) \|", table[0], re.MULTILINE)} == set(Exit)
+
+
+def test_links_into_the_repository_lead_somewhere() -> None:
+    """A moved file takes its link along."""
+    links = re.findall(r"\]\((?!https?:)([^)#]+)(#[^)]+)?\)", README)
+    assert links
+    assert [path for path, _ in links if not (ROOT / path).exists()] == []
