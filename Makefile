@@ -38,6 +38,7 @@ test-ducklake: .venv-ducklake/.installed ## run the tests of the destinations wi
 
 test-lowest: .venv-lowest/.installed ## run tests with the lowest versions that are allowed
 	@.venv-lowest/bin/python -m pytest -W default $(LOWEST:%=tests/test_%.py)
+	@.venv-lowest/bin/python -m pytest -W default tests/test_destinations.py -k duckdb
 
 # An orchestrator's packages do not go together with another's: each has its .venv-NAME.
 test-%: .venv-%/.installed
