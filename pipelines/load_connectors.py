@@ -46,6 +46,27 @@ def cli() -> None:
     """  # noqa: D301 - \b is click's mark for lines that it must not wrap
 
 
+def _not_empty(_context: click.Context, _parameter: click.Parameter, name: str) -> str:
+    """Refuses the empty name of an unset variable: dlt would take the name it used last."""
+    if not name:
+        raise click.BadParameter("The name is empty.")
+    return name
+
+
+_destination_option = click.option(
+    "--destination", default="duckdb", show_default=True, metavar="NAME", help="A dlt destination."
+)
+_dataset_option = click.option(
+    "--dataset",
+    default="supermetrics",
+    callback=_not_empty,
+    show_default=True,
+    metavar="NAME",
+    help="Dataset (schema) with the tables.",
+)
+_debug_option = click.option("--debug", is_flag=True, help="Show the traceback of a failure.")
+
+
 def _source_options(command: Callable[..., Any]) -> Callable[..., Any]:
     options = [
         click.option(
@@ -56,32 +77,18 @@ def _source_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--sandbox", is_flag=True, help="Use a local sandbox of the API with made-up teams. Needs no key."
         ),
         click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table."),
-        click.option("--debug", is_flag=True, help="Show the traceback of a failure."),
+        _debug_option,
     ]
     for option in reversed(options):
         command = option(command)
     return command
 
 
-def _not_empty(_context: click.Context, _parameter: click.Parameter, name: str) -> str:
-    """Refuses the empty name of an unset variable: dlt would take the name it used last."""
-    if not name:
-        raise click.BadParameter("The name is empty.")
-    return name
-
-
 @cli.command()
 @_source_options
 @click.option("--include-configs", is_flag=True, default=None, help="Load each connector's JSON configuration as well.")
-@click.option("--destination", default="duckdb", show_default=True, metavar="NAME", help="A dlt destination.")
-@click.option(
-    "--dataset",
-    default="supermetrics",
-    callback=_not_empty,
-    show_default=True,
-    metavar="NAME",
-    help="Dataset (schema) to load to.",
-)
+@_destination_option
+@_dataset_option
 @click.option(
     "--table-format",
     type=click.Choice(["delta", "iceberg"]),
@@ -200,16 +207,9 @@ def check(
     show_default=True,
     help="The file to write.",
 )
-@click.option("--destination", default="duckdb", show_default=True, metavar="NAME", help="A dlt destination with SQL.")
-@click.option(
-    "--dataset",
-    default="supermetrics",
-    callback=_not_empty,
-    show_default=True,
-    metavar="NAME",
-    help="Dataset (schema) to read.",
-)
-@click.option("--debug", is_flag=True, help="Show the traceback of a failure.")
+@_destination_option
+@_dataset_option
+@_debug_option
 def report(output: Path, destination: str, dataset: str, debug: bool) -> int:  # noqa: ARG001 - debug is read by main
     """Write one HTML page about what was loaded: teams, changes, ages, configurations, failures.
 
@@ -237,17 +237,10 @@ def report(output: Path, destination: str, dataset: str, debug: bool) -> int:  #
 @click.argument("connector")
 @click.option("--from", "before", metavar="VERSION", help="Version to compare with. Default: the one before.")
 @click.option("--to", "after", metavar="VERSION", help="Version to compare. Default: the newest.")
-@click.option("--destination", default="duckdb", show_default=True, metavar="NAME", help="A dlt destination with SQL.")
-@click.option(
-    "--dataset",
-    default="supermetrics",
-    callback=_not_empty,
-    show_default=True,
-    metavar="NAME",
-    help="Dataset (schema) to read.",
-)
+@_destination_option
+@_dataset_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a text.")
-@click.option("--debug", is_flag=True, help="Show the traceback of a failure.")
+@_debug_option
 def diff(
     team: int,
     connector: str,
@@ -288,7 +281,7 @@ def diff(
     show_default=True,
     help="Port on 127.0.0.1; 0 picks a free one.",
 )
-@click.option("--debug", is_flag=True, help="Show the traceback of a failure.")
+@_debug_option
 def sandbox(port: int, debug: bool) -> int:  # noqa: ARG001 - debug is read by main
     """Run a local sandbox of the API until Ctrl-C, and print how to load from it and how to change what it holds."""
     import threading
