@@ -100,13 +100,18 @@ if [ -z "$$found" ]; then \
 fi
 endef
 
-# The stamp is newer than what it was installed from. A venv that no longer runs (moved, or its Python removed) is rebuilt.
+# A venv that is not there or no longer runs (moved, or its Python removed) is made anew.
+define NEW_VENV
+if ! $(1)/bin/python -m pip --version >/dev/null 2>&1; then \
+    $(FIND_PYTHON); \
+    echo "Creating $(1) with $$found ($$version)"; \
+    "$$found" -m venv --clear $(1); \
+fi
+endef
+
+# The stamp is newer than what it was installed from.
 $(STAMP): pyproject.toml constraints.txt
-	@if ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
-	    $(FIND_PYTHON); \
-	    echo "Creating $(VENV) with $$found ($$version)"; \
-	    "$$found" -m venv --clear $(VENV); \
-	fi
+	@$(call NEW_VENV,$(VENV))
 	@echo "Installing the project and its tools into $(VENV)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade --constraint constraints.txt pip
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
@@ -115,11 +120,7 @@ $(STAMP): pyproject.toml constraints.txt
 
 # The tests' own packages are the dependency group of the same name.
 .venv-ducklake/.installed .venv-lowest/.installed: .venv-%/.installed: pyproject.toml constraints/%.txt
-	@if ! .venv-$*/bin/python -m pip --version >/dev/null 2>&1; then \
-	    $(FIND_PYTHON); \
-	    echo "Creating .venv-$* with $$found ($$version)"; \
-	    "$$found" -m venv --clear .venv-$*; \
-	fi
+	@$(call NEW_VENV,.venv-$*)
 	@echo "Installing the project and what its tests need into .venv-$*"
 	@.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check --upgrade --constraint constraints/$*.txt pip
 	@.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints/$*.txt \
@@ -128,11 +129,7 @@ $(STAMP): pyproject.toml constraints.txt
 
 .PRECIOUS: .venv-%/.installed
 .venv-%/.installed: pyproject.toml constraints/%.txt
-	@if ! .venv-$*/bin/python -m pip --version >/dev/null 2>&1; then \
-	    $(FIND_PYTHON); \
-	    echo "Creating .venv-$* with $$found ($$version)"; \
-	    "$$found" -m venv --clear .venv-$*; \
-	fi
+	@$(call NEW_VENV,.venv-$*)
 	@echo "Installing the project with its extra $* into .venv-$*"
 	@.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check --upgrade --constraint constraints/$*.txt pip
 	@.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints/$*.txt \

@@ -5,18 +5,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from difflib import unified_diff
-from pathlib import Path
 from typing import Any
 
-import dlt
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
-from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
 from dlt.destinations.sql_client import SqlClientBase
 from rich.text import Text
 
 from sources.supermetrics_connectors.json_paths import changes, render
 
-from .targets import make_destination
+from .targets import open_for_reading
 
 _COLUMNS = ("version", "content_hash", "updated_at", "_dlt_valid_from", "_dlt_valid_to")
 _STYLES = {"+++": "bold", "---": "bold", "@@": "cyan", "+": "green", "-": "red"}
@@ -117,12 +114,10 @@ def compare_versions(
     Raises:
         NoVersionError: There is none of that name, or only one, or nothing was loaded.
     """
-    data = dlt.dataset(make_destination(destination), dataset, schema=dlt.Schema(dataset))
-    config = data.destination_client.config
-    if isinstance(config.credentials, DuckDbCredentials):
-        config.credentials.read_only = True
-        if not Path(config.credentials.database).exists():
-            raise NoVersionError(f"Nothing has been loaded to {config}. {_LOAD}")
+    try:
+        data = open_for_reading(destination, dataset)
+    except FileNotFoundError as error:
+        raise NoVersionError(f"Nothing has been loaded to {error}. {_LOAD}") from None
     with data.sql_client as client:
         history = _History(client, team_id, connector)
         versions = history.versions()

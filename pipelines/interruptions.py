@@ -40,8 +40,8 @@ def _interrupted_loads(pipeline: dlt.Pipeline) -> set[str]:
 
     The state alone would not do: dlt writes it beside the merges, before or after them.
     """
-    if (marks := _marked_loads(pipeline)) is not None:
-        return marks
+    if (marked_loads := _marked_loads(pipeline)) is not None:
+        return marked_loads
     with pipeline.sql_client() as client:
         loads = client.make_qualified_table_name("_dlt_loads")
         state = client.make_qualified_table_name("_dlt_pipeline_state")
@@ -52,7 +52,11 @@ def _interrupted_loads(pipeline: dlt.Pipeline) -> set[str]:
         newest_state = f"SELECT _dlt_load_id FROM {state} WHERE pipeline_name = %s ORDER BY 1 DESC LIMIT 1"  # noqa: S608
         found = {row[0] for trace in traces for row in _rows(client, trace)}
         found.update(row[0] for row in _rows(client, newest_state, pipeline.pipeline_name))
-        completed = _rows(client, f"SELECT load_id FROM {loads} WHERE status = 0")  # noqa: S608
+        if not found:
+            return found
+        marks = ", ".join(["%s"] * len(found))
+        sql = f"SELECT load_id FROM {loads} WHERE status = 0 AND load_id IN ({marks})"  # noqa: S608 - as above
+        completed = _rows(client, sql, *found)
     return found.difference(row[0] for row in completed)
 
 

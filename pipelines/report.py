@@ -15,11 +15,8 @@ from datetime import date, datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import dlt
 import sqlglot
-from dlt.common.destination.client import DestinationClientConfiguration
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
-from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
 from dlt.destinations.sql_client import SqlClientBase
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -28,7 +25,7 @@ from sqlglot import expressions
 from . import report_charts as charts
 from . import report_queries as queries
 from .report_queries import Query
-from .targets import make_destination
+from .targets import open_for_reading
 
 Row = dict[str, Any]
 
@@ -104,20 +101,14 @@ def write_report(output: Path, destination: str, dataset: str, now: datetime | N
         NothingLoadedError: There are no syncs in the dataset.
     """
     now = now or datetime.now(timezone.utc)
-    data = dlt.dataset(make_destination(destination), dataset, schema=dlt.Schema(dataset))
-    config = data.destination_client.config
-    _open_for_reading(config, dataset)
+    try:
+        data = open_for_reading(destination, dataset)
+    except FileNotFoundError as error:
+        raise _nothing_loaded(dataset, str(error)) from None
+    location = str(data.destination_client.config)
     with data.sql_client as client:
-        page = _page(Warehouse(client), now, {"dataset": dataset, "location": str(config)})
+        page = _page(Warehouse(client), now, {"dataset": dataset, "location": location})
     output.write_text(page, encoding="utf-8")
-
-
-def _open_for_reading(config: DestinationClientConfiguration, dataset: str) -> None:
-    """Sees to it that a DuckDB file is not made or changed, and that others may read it at the same time."""
-    if isinstance(config.credentials, DuckDbCredentials):
-        config.credentials.read_only = True
-        if not Path(config.credentials.database).exists():
-            raise _nothing_loaded(dataset, str(config))
 
 
 def _nothing_loaded(dataset: str, location: str) -> NothingLoadedError:

@@ -1,10 +1,12 @@
 """Where a run loads to: a dlt pipeline, made the same way for the command line and every orchestrator."""
 
+from pathlib import Path
 from typing import Any
 
 import dlt
 from dlt.common.destination.client import DestinationClientDwhConfiguration
 from dlt.common.destination.reference import DestinationReference
+from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
 
 from .duckdb_file import duckdb_file
 
@@ -36,6 +38,25 @@ def make_pipeline(name: str, destination: str = "duckdb", dataset: str = DATASET
     # put there, without an error (four at once into PostgreSQL: in one round of four, 2000 rows became 2920).
     target = make_destination(destination, staging_dataset_name_layout=f"%s_staging_{name}")
     return dlt.pipeline(name, destination=target, dataset_name=dataset, progress=progress)
+
+
+def open_for_reading(destination: str, dataset: str) -> dlt.Dataset:
+    """Opens a dataset so that a DuckDB file is not made or changed, and that others may read it at the same time.
+
+    Args:
+        destination: A dlt destination with SQL, as for `make_pipeline`.
+        dataset: Where the tables are.
+
+    Raises:
+        FileNotFoundError: The DuckDB file is not there; the text is where it should be.
+    """
+    data = dlt.dataset(make_destination(destination), dataset, schema=dlt.Schema(dataset))
+    config = data.destination_client.config
+    if isinstance(config.credentials, DuckDbCredentials):
+        config.credentials.read_only = True
+        if not Path(config.credentials.database).exists():
+            raise FileNotFoundError(str(config))
+    return data
 
 
 def make_destination(destination: str = "duckdb", **for_warehouses: Any) -> Any:

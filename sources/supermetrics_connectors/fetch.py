@@ -44,12 +44,14 @@ class Fetcher:
             SupermetricsError: A team failed. Requests not yet begun are dropped.
         """
         batch: list[Listing] = []
+        size = 0
         for listing in self.listings(on_progress):
             _warn_of(listing)
             batch.append(listing)
-            if sum(listing.size for listing in batch) >= BATCH_BYTES:
+            size += listing.size
+            if size >= BATCH_BYTES:
                 yield batch
-                batch = []
+                batch, size = [], 0
         if batch:
             yield batch
 
