@@ -146,8 +146,10 @@ class SupermetricsClient:
                 allow_redirects=False,  # the API never redirects, and a token must not follow one elsewhere
                 stream=True,  # so that there is a head, with the request id, even if the body is cut short
             )
-            with response:
-                _ = response.content
+            with (
+                response
+            ):  # in one piece: `content` reads 10 kB at a time, and waits for its turn among threads each time
+                response._content = b"".join(response.iter_content(None))
             self._scrub_answer(response)
             return response
         except RequestException as error:
@@ -162,6 +164,10 @@ class SupermetricsClient:
         if session is None:
             session = _Session(timeout=(min(10.0, self._timeout), self._timeout), raise_for_status=False)
             session.mount(self.base_url, self._adapter)
+            # proxies and certificates that the environment names: looked up once, not for each request (0.2 ms)
+            environment = session.merge_environment_settings(self.base_url, {}, None, None, None)
+            session.proxies, session.verify = environment["proxies"], environment["verify"]
+            session.trust_env = False
             self._local.session = session
         return session
 

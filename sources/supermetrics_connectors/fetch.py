@@ -1,6 +1,7 @@
 """Many teams at once: every team's listing, in batches large enough to make one Arrow table each."""
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
@@ -36,6 +37,7 @@ class Fetcher:
         self._settings = settings
         self._column_name = column_name
         self._client = SupermetricsClient(settings)
+        self._reading = threading.Lock()
 
     def batches(self, on_progress: OnProgress) -> Iterator[list[Listing]]:
         """Yields every team's listing once, in the order in which they arrive.
@@ -83,15 +85,17 @@ class Fetcher:
         started_at, clock = datetime.now(timezone.utc), time.perf_counter()
         try:
             answer = self._client.list_connectors(team_id)
-            return read_listing(
-                team_id,
-                answer,
-                started_at=started_at,
-                duration_ms=_milliseconds_since(clock),
-                include_configs=self._settings.include_configs,
-                column_name=self._column_name,
-                redact_secrets=self._settings.redact_secrets,
-            )
+            duration_ms = _milliseconds_since(clock)
+            with self._reading:  # as many at once would take Python's lock from each other thousands of times
+                return read_listing(
+                    team_id,
+                    answer,
+                    started_at=started_at,
+                    duration_ms=duration_ms,
+                    include_configs=self._settings.include_configs,
+                    column_name=self._column_name,
+                    redact_secrets=self._settings.redact_secrets,
+                )
         except SupermetricsError as error:
             if not self._settings.skip_failing or isinstance(error, SupermetricsUnauthorizedError):
                 raise
