@@ -13,7 +13,7 @@ from rich.table import Table
 
 from .runs import LoadResult
 
-_MOST_TEAMS = 30  # lines: more than a screen answers nothing
+_MOST_TEAMS = 20  # lines: more than a screen answers nothing
 _PIPED_WIDTH = 160  # in a log or a mail there is no screen whose width would matter
 
 out = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPED_WIDTH)

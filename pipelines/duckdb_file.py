@@ -12,12 +12,16 @@ from threading import Lock
 from typing import Any, AnyStr, ClassVar
 
 import dlt
+import pyarrow as pa
 import pyarrow.parquet as pq
+from dlt.common.configuration import configspec
 from dlt.common.destination import DestinationCapabilitiesContext
 from dlt.common.destination.client import LoadJob
 from dlt.common.destination.dataset import DBApiCursor
 from dlt.common.destination.typing import PreparedTableSchema
+from dlt.common.normalizers.naming import NamingConvention
 from dlt.common.schema import Schema
+from dlt.common.schema.typing import TColumnSchema
 from dlt.destinations import duckdb
 from dlt.destinations.exceptions import DatabaseTransientException
 from dlt.destinations.impl.duckdb.configuration import DuckDbClientConfiguration
@@ -26,12 +30,21 @@ from dlt.destinations.impl.duckdb.sql_client import DuckDBDBApiCursorImpl, DuckD
 from duckdb import OutOfMemoryException
 
 DUCKDB_FILE = "supermetrics.duckdb"
-_LEAST_MEMORY = 64 * 2**20
+_LEAST_MEMORY = 32 * 2**20
 """Bytes that DuckDB may use however small the rows are."""
+_MERGE_MEMORY = 32 * 2**20
+"""Bytes besides, where rows are merged: keys are looked up."""
 _VECTOR_ROWS = 2048
 """Rows that DuckDB has in hand at a time, whatever their size."""
 _VECTORS = 6
 """Copies of them at a time: read, decompressed, cast to JSON, written; in two threads."""
+
+
+@configspec(init=False)
+class _Configuration(DuckDbClientConfiguration):
+    def __str__(self) -> str:
+        """The file as a URL. dlt's own way imports SQLAlchemy where it is installed, for 0.1 s."""
+        return f"duckdb:///{self.credentials.database}"
 
 
 class duckdb_file(duckdb):  # noqa: N801 - dlt's destinations are named in lower case, and configured by that name
@@ -41,10 +54,24 @@ class duckdb_file(duckdb):  # noqa: N801 - dlt's destinations are named in lower
     the current folder.
     """
 
+    spec = _Configuration
+
     def __init__(self, credentials: Any = None, **settings: Any) -> None:
         if credentials is None and dlt.secrets.get("destination.duckdb.credentials", str) is None:
             credentials = {"database": str(Path.cwd() / DUCKDB_FILE)}  # dlt reads a plain path with SQLAlchemy
         super().__init__(credentials, **settings)
+
+    def capabilities(
+        self, config: DuckDbClientConfiguration | None = None, naming: NamingConvention | None = None
+    ) -> DestinationCapabilitiesContext:
+        """What DuckDB can do, whatever the settings: dlt would resolve them to ask, 20 times a run and for 0.1 s."""
+        return super().capabilities(config or self.spec(), naming)
+
+    def _raw_capabilities(self) -> DestinationCapabilitiesContext:
+        capabilities = super()._raw_capabilities()
+        # for dlt's own state: as a literal in SQL, a large one takes DuckDB twenty times its size to read
+        capabilities.preferred_loader_file_format = "parquet"
+        return capabilities
 
     @property
     def client_class(self) -> type[DuckDbClient]:
@@ -69,9 +96,17 @@ class _DuckDbFileClient(DuckDbClient):
         job = super().create_load_job(table, file_path, load_id, restore)
         return _CopyJob(file_path) if isinstance(job, DuckDbCopyJob) else job
 
+    def _get_column_def_sql(self, c: TColumnSchema, table: PreparedTableSchema = None) -> str:  # type: ignore[assignment]  # dlt's signature
+        """Has JSON compressed with Zstandard: a tenth of the file, and sooner written, than what DuckDB would choose.
+
+        A file of DuckDB 1.x takes the word and goes on without.
+        """
+        definition = super()._get_column_def_sql(c, table)
+        return f"{definition} USING COMPRESSION zstd" if c.get("data_type") == "json" else definition
+
 
 class _CopyJob(DuckDbCopyJob):
-    """Loads a file with as much memory as its rows need.
+    """Loads a file with as much memory as its rows need, when that of their extraction has been given back.
 
     Left to itself, DuckDB keeps in memory all that a load brings, up to most of the machine's: a gigabyte for a
     thousand teams with configurations. Beyond its limit it writes to a temporary folder beside the file.
@@ -84,8 +119,12 @@ class _CopyJob(DuckDbCopyJob):
     def run(self) -> None:
         """Loads the file."""
         with _CopyJob.lock:
-            _CopyJob.needed = max(_CopyJob.needed, _memory_for(self._file_path))
+            needed = _memory_for(self._file_path)
+            if self._load_table["write_disposition"] == "merge":
+                needed += _MERGE_MEMORY
+            _CopyJob.needed = max(_CopyJob.needed, needed)
             self._job_client.sql_client.execute_sql(f"SET GLOBAL memory_limit = '{_CopyJob.needed}B'")
+        pa.default_memory_pool().release_unused()
         super().run()
 
 

@@ -318,11 +318,9 @@ def main() -> None:
     """Runs the command line and exits with one of the documented codes. A failure is one block on standard error.
 
     The process is short and imports much: collecting garbage less often while it does, and leaving without taking every
-    module down, saves 0.15 s of the 1 s that a small load takes. The system's allocator gives memory back that Arrow's
-    own keeps: 100 MiB of what a hundred teams with configurations take.
+    module down, saves 0.15 s of the 1 s that a small load takes.
     """
     gc.set_threshold(20_000)
-    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     logging.basicConfig(format="%(levelname)s %(message)s", level=logging.WARNING)
     code = run(sys.argv[1:])
     atexit._run_exitfuncs()

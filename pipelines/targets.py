@@ -13,8 +13,8 @@ from .duckdb_file import duckdb_file
 DATASET = "supermetrics"
 
 _SETTINGS = {
-    # rows reach the files in small groups: DuckDB reads a group at a time, and so takes less memory
-    "data_writer.buffer_max_items": 1000,
+    # rows reach the files as they come, in small groups: DuckDB reads a group at a time, and so takes less memory
+    "data_writer.buffer_max_items": 100,
     # what was merged is not kept twice: it halves the DuckDB file
     "load.truncate_staging_dataset": True,
 }

@@ -154,6 +154,20 @@ def test_load_tells_the_sums_the_teams_and_where_the_data_is(api: Sandbox, cli: 
     assert outcome.err == ""
 
 
+def test_configurations_are_compressed(api: Sandbox, cli: Command) -> None:
+    """By DuckDB 2, which writes them in the way that suits long texts; a file of DuckDB 1 has none for them."""
+    for number in range(300):
+        definition = {"fields": [{"id": f"field_{number}_{i}", "path": "$.orders[*].value"} for i in range(100)]}
+        api.add_connector(CRM, f"C{number}", configuration={"configuration_json": definition})
+    assert cli("load", "--include-configs").code == 0
+    with duckdb.connect("supermetrics.duckdb", read_only=True) as connection:
+        found = connection.execute(
+            "select distinct compression from pragma_storage_info('supermetrics.supermetrics.connector_configurations')"
+            " where column_name = 'configuration_json' and segment_type <> 'VALIDITY'"
+        ).fetchall()
+    assert found == [("ZSTD",) if duckdb.__version__ >= "2" else ("Uncompressed",)]
+
+
 @pytest.mark.usefixtures("api")
 def test_load_of_what_is_loaded_changes_nothing(cli: Command) -> None:
     """Incremental is the promise: unchanged connectors keep the `_dlt_load_id` of the load that brought them."""
