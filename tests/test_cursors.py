@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from sources.supermetrics_connectors.cursors import (
     WHOLE_TEAM,
     Difference,
+    Memory,
     configuration_fingerprint,
     connector_fingerprint,
     difference,
@@ -54,6 +55,30 @@ def test_what_is_unchanged_is_not_written_again(before: dict[str, str], now: dic
     assert set(difference(before, now, complete=True).changed) == dict(now.items() - before.items()).keys()
     assert difference(before, now, complete=True, full_refresh=True).changed == list(now)
     assert not difference(now, now, complete=True)
+
+
+@given(st.dictionaries(st.sampled_from("789"), st.dictionaries(st.text(), st.text())))
+def test_what_is_remembered_is_one_text_a_team(remembered: dict[str, dict[str, str]]) -> None:
+    """And comes back as it was, in whatever order it was listed."""
+    state: dict[str, Any] = {}
+    memory = Memory(state)
+    memory.update(remembered)
+    assert dict(Memory(state)) == remembered
+    assert all(isinstance(text, str) and text.isascii() for text in state.values())
+    other: dict[str, Any] = {}
+    Memory(other).update({team: dict(reversed(each.items())) for team, each in remembered.items()})
+    assert other == state
+
+
+def test_what_an_earlier_release_remembered_is_read() -> None:
+    """0.1.0 kept a dictionary a team; it is packed when it is next kept."""
+    state: dict[str, Any] = {"7": {"A": "1"}, "8": {"B": "2"}}
+    memory = Memory(state)
+    memory["7"] |= {WHOLE_TEAM: ""}
+    assert dict(memory) == {"7": {"A": "1", WHOLE_TEAM: ""}, "8": {"B": "2"}}
+    del memory["8"]
+    assert list(memory) == ["7"]
+    assert isinstance(state["7"], str)
 
 
 def test_a_failed_team_changes_nothing() -> None:

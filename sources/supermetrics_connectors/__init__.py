@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from functools import partial
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import dlt
 import pyarrow as pa
@@ -16,7 +16,7 @@ from dlt.common.typing import TSecretStrValue
 from dlt.extract import DltResource
 
 from . import changes, history, lake, tables
-from .cursors import WHOLE_TEAM, Difference, Fingerprints
+from .cursors import WHOLE_TEAM, Difference, Fingerprints, Memory
 from .exceptions import SupermetricsError
 from .fetch import Fetcher, OnProgress
 from .listing import Listing, Record
@@ -186,8 +186,9 @@ def forget_teams(interrupted_loads: list[str]) -> Iterator[Any]:
     """
     state = dlt.current.source_state()
     for resource_state in state.get("resources", {}).values():
-        for fingerprints in resource_state.get("teams", {}).values():
-            fingerprints[WHOLE_TEAM] = ""
+        memory = Memory(resource_state.get("teams", {}))
+        for team_id, fingerprints in memory.items():
+            memory[team_id] = {**fingerprints, WHOLE_TEAM: ""}
     state["interrupted_loads"] = interrupted_loads
     yield from ()
 
@@ -212,9 +213,9 @@ def retract_changes(interrupted_loads: list[str], table_format: str | None = Non
     return retracted()
 
 
-def _memory(resource_name: str) -> dict[str, Fingerprints]:
-    """A table's fingerprints by team id as text: dlt's state of its resource, which is dropped with the table."""
-    return cast("dict[str, Fingerprints]", dlt.current.resource_state(resource_name).setdefault("teams", {}))
+def _memory(resource_name: str) -> Memory:
+    """A table's fingerprints: dlt's state of its resource, which is dropped with the table."""
+    return Memory(dlt.current.resource_state(resource_name).setdefault("teams", {}))
 
 
 def _remember(resource_name: str, strategy: Strategy, found: dict[int, Difference], listed: Collection[int]) -> None:

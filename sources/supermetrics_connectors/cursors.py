@@ -11,8 +11,13 @@ Nothing here knows of dlt or HTTP.
 """
 
 import hashlib
+import zlib
+from base64 import b64decode, b64encode
+from collections.abc import Iterator, MutableMapping
 from dataclasses import dataclass
 from datetime import datetime
+
+import orjson
 
 from .listing import Record, canonical_json
 
@@ -30,6 +35,36 @@ FORGOTTEN: Fingerprints = {WHOLE_TEAM: ""}
 interrupted or from another pipeline."""
 NO_CONFIGURATION = "-"
 """The fingerprint of the configuration of a connector that was listed without one though they were asked for."""
+
+
+class Memory(MutableMapping[str, Fingerprints]):
+    """What a table's resource state remembers: fingerprints by team id as text.
+
+    A team's are one text, their JSON compressed: dlt copies, looks through, parses and compresses a state as a whole,
+    several times a run, and strings by the connector were most of what a large run took (see benchmarks/README.md).
+
+    Args:
+        state: Where it is kept. What 0.1.0 left there, a dictionary a team, is read as well.
+    """
+
+    def __init__(self, state: "dict[str, str | Fingerprints]") -> None:
+        self._state = state
+
+    def __getitem__(self, team_id: str) -> Fingerprints:
+        kept = self._state[team_id]
+        return dict(orjson.loads(zlib.decompress(b64decode(kept)))) if isinstance(kept, str) else kept
+
+    def __setitem__(self, team_id: str, fingerprints: Fingerprints) -> None:
+        self._state[team_id] = b64encode(zlib.compress(canonical_json(fingerprints), 1)).decode()
+
+    def __delitem__(self, team_id: str) -> None:
+        del self._state[team_id]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._state)
+
+    def __len__(self) -> int:
+        return len(self._state)
 
 
 @dataclass(frozen=True)
@@ -80,7 +115,8 @@ def difference(before: Fingerprints, now: Fingerprints, complete: bool, full_ref
 
 def connector_fingerprint(connector: Record) -> str:
     """`updated_at` (empty when there is none) and 64 bits over all fields but the configuration."""
-    fields = {name: value for name, value in connector.items() if name != "configuration"}
+    fields = dict(connector)
+    fields.pop("configuration", None)
     updated_at = connector.get("updated_at")
     return f"{updated_at.isoformat() if updated_at else ''} {_digest(canonical_json(fields), 8)}"
 

@@ -19,7 +19,7 @@ from .cursors import (
 from .listing import Listing, Record, canonical_json
 
 TeamMemory = Mapping[str, Fingerprints]
-"""What a table's resource state remembers, by team id as text."""
+"""What a table's resource state remembers, by team id as text: a `cursors.Memory`."""
 
 
 @dataclass(frozen=True)
