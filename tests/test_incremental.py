@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import dlt
 import pytest
 
+from pipelines.duckdb_file import duckdb_file
 from pipelines.sandbox import OMIT, Sandbox
 from sources.supermetrics_connectors import supermetrics_source
 from tests.expectations import OTHER, TEAM, Load, NewWorker, Query, Rows, assert_tables_equal_the_api, configuration
@@ -372,6 +374,93 @@ def test_a_field_that_ceases_leaves_its_column(sandbox: Sandbox, load: Load, row
     sandbox.edit_connector(TEAM, "A", beta=OMIT)
     load()
     assert rows("connectors", "connector_identifier", "beta") == [("A", None), ("B", True)]
+
+
+# --- the first load ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def own_file(database: Path, tmp_path: Path) -> dlt.Pipeline:
+    """A pipeline into the command line's own kind of DuckDB destination."""
+    return dlt.pipeline(
+        "supermetrics_test",
+        destination=duckdb_file({"database": str(database)}, destination_name="duckdb"),
+        dataset_name="supermetrics",
+        pipelines_dir=str(tmp_path / "own_file"),
+    )
+
+
+STAGED = "select table_name from information_schema.tables where table_schema = 'supermetrics_staging' order by all"
+
+
+def test_what_goes_into_an_empty_table_is_not_merged(
+    sandbox: Sandbox, load: Load, rows: Rows, query: Query, own_file: dlt.Pipeline
+) -> None:
+    """There is nothing to merge it with: it goes straight to the table, and later loads merge with what it left."""
+    for name in ("EDITED", "DELETED", "SAME"):
+        sandbox.add_connector(TEAM, name, configuration=configuration(name=name))
+    load(include_configs=True, on=own_file)
+    assert_tables_equal_the_api(sandbox, rows)
+    assert query(STAGED) == [("_dlt_version",), ("connector_changes",)]
+    sandbox.edit_connector(TEAM, "EDITED", name="edited", configuration=configuration(v=2))
+    sandbox.delete_connector(TEAM, "DELETED")
+    load(include_configs=True, on=own_file)
+    assert_tables_equal_the_api(sandbox, rows)
+    assert {("connectors",), ("connector_configurations",)} <= set(query(STAGED))
+    versions = rows("connector_configurations", "connector_identifier", "_dlt_valid_to is null")
+    assert versions == [("DELETED", False), ("EDITED", False), ("EDITED", True), ("SAME", True)]
+
+
+def test_configurations_are_appended_to_their_empty_table_beside_connectors_that_are_merged(
+    sandbox: Sandbox, load: Load, rows: Rows, query: Query, own_file: dlt.Pipeline
+) -> None:
+    """Each table is looked at for itself."""
+    sandbox.add_connector(TEAM, "A", configuration=configuration())
+    load(on=own_file)
+    sandbox.edit_connector(TEAM, "A", name="edited")
+    load(include_configs=True, on=own_file)
+    assert_tables_equal_the_api(sandbox, rows)
+    assert query(STAGED) == [("_dlt_version",), ("connector_changes",), ("connectors",)]
+
+
+def test_a_first_version_begins_with_its_load(sandbox: Sandbox, load: Load, rows: Rows, own_file: dlt.Pipeline) -> None:
+    """As those do that dlt dates when it merges them."""
+    sandbox.add_connector(TEAM, "A", configuration=configuration(v=1))
+    sandbox.add_connector(OTHER, "B", configuration=configuration())
+    (load_id,) = load(include_configs=True, on=own_file).loads_ids
+    sandbox.edit_configuration(TEAM, "A", {"v": 2})
+    load(include_configs=True, on=own_file)
+    columns = ("connector_identifier", "_dlt_valid_from", "_dlt_valid_to")
+    (_, first, second), *others = rows("connector_configurations", *columns)
+    assert others == [("A", second, None), ("B", first, None)]
+    assert first == own_file.get_load_package_state(load_id)["created_at"]
+
+
+@pytest.mark.parametrize("settings", [{}, {"full_refresh": True}], ids=str)
+def test_a_pipeline_s_first_load_finds_what_another_has_loaded(
+    sandbox: Sandbox, load: Load, rows: Rows, own_file: dlt.Pipeline, settings: dict[str, Any]
+) -> None:
+    """It remembers nothing, which does not mean that there is nothing."""
+    for name in ("EDITED", "DELETED", "SAME"):
+        sandbox.add_connector(TEAM, name, configuration=configuration(name=name))
+    load(include_configs=True, on=own_file)
+    sandbox.edit_connector(TEAM, "EDITED", name="edited", configuration=configuration(v=2))
+    sandbox.delete_connector(TEAM, "DELETED")
+    another = dlt.pipeline(
+        "another", destination=own_file.destination, dataset_name="supermetrics", pipelines_dir=own_file.pipelines_dir
+    )
+    load(include_configs=True, on=another, **settings)
+    assert_tables_equal_the_api(sandbox, rows)
+
+
+def test_a_first_load_may_be_a_full_refresh(
+    sandbox: Sandbox, load: Load, rows: Rows, query: Query, own_file: dlt.Pipeline
+) -> None:
+    """What it deletes in a table that has nothing must not be taken for rows."""
+    sandbox.add_connector(TEAM, "A", configuration=configuration())
+    load(include_configs=True, full_refresh=True, on=own_file)
+    assert_tables_equal_the_api(sandbox, rows)
+    assert query("select count(*) from connectors") == query("select count(*) from connector_configurations") == [(1,)]
 
 
 # --- another machine, another start -----------------------------------------------------------------------------------

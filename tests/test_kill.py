@@ -168,18 +168,15 @@ CONFIGURATIONS_LAST = "merge of connector_configurations", "merge of connectors"
 @pytest.mark.parametrize(
     ("held", "last"), [STATE_LAST, STATE_LAST_WITH_CONFIGURATIONS, STATE_FIRST, CONFIGURATIONS_LAST]
 )
-@pytest.mark.parametrize("loads_before", [0, 1])
 def test_a_half_merged_load_is_noticed_and_repaired_once(
     customer: Sandbox,
     warehouse: Warehouse,
     caplog: pytest.LogCaptureFixture,
     held: str,
     last: str,
-    loads_before: int,
 ) -> None:
     """What it merged and the API has since undone is undone in the tables too; after that nothing is written anew."""
-    for _ in range(loads_before):
-        run([*ARGUMENTS])
+    run([*ARGUMENTS])
     undo = change_and_back(customer)
     killed_within_the_load(held, last)
     undo()
@@ -190,6 +187,32 @@ def test_a_half_merged_load_is_noticed_and_repaired_once(
     contents = warehouse.contents()
     assert run([*ARGUMENTS]) == 0
     assert "was interrupted" not in caplog.text
+    assert warehouse.contents() == contents
+
+
+@pytest.mark.parametrize(
+    ("held", "last"),
+    [
+        ("rows of _dlt_pipeline_state", "rows of connectors"),
+        ("rows of _dlt_pipeline_state", "rows of connector_configurations"),
+        ("rows of _dlt_pipeline_state", "merge of connector_changes"),
+        ("rows of connectors", "rows of _dlt_pipeline_state"),
+        ("rows of connector_configurations", "rows of connectors"),
+        ("rows of connectors", "merge of connector_changes"),
+    ],
+)
+def test_a_first_load_is_killed_and_repeated(customer: Sandbox, warehouse: Warehouse, held: str, last: str) -> None:
+    """It merges little and so leaves few traces: nothing is remembered, and so nothing that it left is trusted."""
+    undo = change_and_back(customer)
+    killed_within_the_load(held, last)
+    undo()
+    assert run([*ARGUMENTS]) == 0
+    assert_tables_are_the_api_s(customer, warehouse)
+    told = warehouse.query("select team_id, change from connector_changes where baseline order by all")
+    kinds = ("added", "configuration_changed")
+    assert [tuple(row.values()) for row in told] == [(team_id, kind) for team_id in TEAMS for kind in kinds]
+    contents = warehouse.contents()
+    assert run([*ARGUMENTS]) == 0
     assert warehouse.contents() == contents
 
 

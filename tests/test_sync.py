@@ -9,6 +9,7 @@ import pytest
 
 from sources.supermetrics_connectors.exceptions import SupermetricsForbiddenError
 from sources.supermetrics_connectors.listing import Listing
+from sources.supermetrics_connectors.strategies import TableName
 from sources.supermetrics_connectors.sync import TeamSync, compare
 
 NOW = datetime(2026, 4, 6, 10, 59, 4, tzinfo=timezone.utc)
@@ -58,6 +59,17 @@ def written(sync: TeamSync) -> tuple[list[str], list[str]]:
 
 
 FIRST = listing(connector("A", "a"), connector("B", "b"), connector("C"))
+
+
+def test_an_empty_table_has_no_rows_to_make_way() -> None:
+    """Of a team that is not remembered any row may be there, but not in a table without one."""
+    tables: list[TableName] = ["connectors", "connector_configurations"]
+    sync = compare(FIRST, {}, {}, empty=frozenset(tables))
+    assert written(sync) == (["A", "B", "C"], ["A", "B"])
+    assert written(compare(FIRST, {}, {}, empty=frozenset(tables[:1]))) == (["A", "B", "C"], ["A", "B", "-"])
+    assert written(compare(FIRST, {}, {})) == (["A", "B", "C", "-"], ["A", "B", "-"])
+    assert sync.connectors.fingerprints == after(FIRST).connectors.fingerprints
+    assert sync.changes == after(FIRST).changes
 
 
 @pytest.mark.parametrize(

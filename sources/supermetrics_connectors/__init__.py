@@ -16,13 +16,13 @@ from dlt.common.typing import TSecretStrValue
 from dlt.extract import DltResource
 
 from . import changes, history, lake, tables
-from .cursors import WHOLE_TEAM, Difference, Fingerprints, Memory
+from .cursors import WHOLE_TEAM, Difference, Memory
 from .exceptions import SupermetricsError
 from .fetch import Fetcher, OnProgress
 from .listing import Listing, Record
 from .settings import DEFAULT_BASE_URL, OnTeamError, Settings, SupermetricsConfiguration, TableFormat
 from .strategies import Strategy, TableName, choose_here, refuse_mixture
-from .sync import TeamSync, compare
+from .sync import Batch, compare
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +96,7 @@ def supermetrics_source(
 
 
 @dlt.resource(selected=False)
-def listings(settings: Settings, how: How) -> Iterator[list[TeamSync]]:
+def listings(settings: Settings, how: How) -> Iterator[Batch]:
     """What every team's one request found, compared with what is remembered; in batches that share an Arrow table."""
     strategy = how()
     refuse_mixture(strategy)
@@ -104,50 +104,50 @@ def listings(settings: Settings, how: How) -> Iterator[list[TeamSync]]:
     fetcher = Fetcher(settings, dlt.current.source_schema().naming.normalize_identifier)
     if settings.full_refresh:  # even if it finds all as it was, it leaves a state in the destination as its mark
         dlt.current.source_state()["refreshed_at"] = datetime.now(timezone.utc).isoformat()
+    empty = _empty_tables(strategy, settings)
     for batch in fetcher.batches(_progress(len(settings.team_ids))):
-        if strategy.way == "snapshots":
-            nothing: dict[str, Fingerprints] = {str(listing.team_id): {} for listing in batch}
-            yield [compare(listing, nothing, nothing) for listing in batch]
+        if strategy.way == "snapshots":  # each begins anew
+            yield Batch([compare(listing, {}, {}, empty=_COMPARED) for listing in batch])
         else:
             memories = _memory("connectors"), _memory("connector_configurations")
-            yield [compare(listing, *memories, settings.full_refresh) for listing in batch]
+            yield Batch([compare(listing, *memories, settings.full_refresh, empty) for listing in batch], empty)
 
 
 # How a table is written depends on the destination, see strategies.py: its disposition, keys and formats come as hints
 # with the rows.
 @dlt.transformer
-def connectors(batch: list[TeamSync], how: How) -> Iterator[Any]:
+def connectors(batch: Batch, how: How) -> Iterator[Any]:
     """One row a connector, as the API lists it now."""
-    strategy, rows = how(), [row for sync in batch for row in sync.connector_rows()]
-    listed = {sync.team_id for sync in batch if not sync.listing.error}
-    _remember("connectors", strategy, {sync.team_id: sync.connectors for sync in batch}, listed)
+    strategy, rows = how(), [row for sync in batch.syncs for row in sync.connector_rows()]
+    listed = {sync.team_id for sync in batch.syncs if not sync.listing.error}
+    _remember("connectors", strategy, {sync.team_id: sync.connectors for sync in batch.syncs}, listed)
     if strategy.way == "versions":
         rows = lake.name_deletions(rows)
-    yield from _table("connectors", strategy, rows)
+    yield from _table("connectors", strategy, rows, "connectors" in batch.empty)
 
 
 @dlt.transformer
-def connector_configurations(batch: list[TeamSync], how: How) -> Iterator[Any]:
+def connector_configurations(batch: Batch, how: How) -> Iterator[Any]:
     """Every version of every configuration ever seen; the current ones have no `_dlt_valid_to`."""
-    strategy, rows = how(), [row for sync in batch for row in sync.configuration_rows()]
-    listed = {sync.team_id for sync in batch if sync.listing.has_configurations}
-    _remember("connector_configurations", strategy, {sync.team_id: sync.configurations for sync in batch}, listed)
-    if not rows and not any(sync.listing.has_configurations for sync in batch):
+    strategy, rows = how(), [row for sync in batch.syncs for row in sync.configuration_rows()]
+    listed = {sync.team_id for sync in batch.syncs if sync.listing.has_configurations}
+    _remember("connector_configurations", strategy, {sync.team_id: sync.configurations for sync in batch.syncs}, listed)
+    if not rows and not any(sync.listing.has_configurations for sync in batch.syncs):
         return
     if strategy.way == "versions":
         rows, ended = lake.open_and_close(rows, dlt.current.load_package_state()["state"]["created_at"])
         if ended.num_rows:
             yield dlt.mark.with_hints(ended, dlt.mark.make_hints(**strategy.hints("connector_configurations")))
-    yield from _table("connector_configurations", strategy, rows)
+    yield from _table("connector_configurations", strategy, rows, "connector_configurations" in batch.empty)
 
 
 @dlt.transformer
-def connector_changes(batch: list[TeamSync], how: How) -> Iterator[Any]:
+def connector_changes(batch: Batch, how: How) -> Iterator[Any]:
     """One row a change seen between two listings, and one a team for the first, before which nothing is known."""
     strategy = how()
     if strategy.way == "snapshots":  # which say themselves what was when
         return
-    found = [(sync.listing, change) for sync in batch for change in sync.changes]
+    found = [(sync.listing, change) for sync in batch.syncs for change in sync.changes]
     before = history.before(strategy, [(listing.team_id, change) for listing, change in found])
     unknown = changes.Before()
     rows = [changes.row(each, c, before.get((each.team_id, c.identifier), unknown)) for each, c in found]
@@ -155,9 +155,9 @@ def connector_changes(batch: list[TeamSync], how: How) -> Iterator[Any]:
 
 
 @dlt.transformer
-def team_syncs(batch: list[TeamSync], how: How) -> Iterator[Any]:
+def team_syncs(batch: Batch, how: How) -> Iterator[Any]:
     """One row a team and run: what was asked and answered."""
-    yield from _table("team_syncs", how(), [sync.summary_row() for sync in batch])
+    yield from _table("team_syncs", how(), [sync.summary_row() for sync in batch.syncs], keys_are_new=True)
 
 
 def failed_sync(error: SupermetricsError, started_at: datetime, table_format: str | None = None) -> DltResource:
@@ -171,7 +171,9 @@ def failed_sync(error: SupermetricsError, started_at: datetime, table_format: st
     duration_ms = round((datetime.now(timezone.utc) - started_at).total_seconds() * 1000)
     sync = compare(Listing.failed(error, started_at, duration_ms), {}, {})
     table_format = table_format or dlt.config.get("sources.supermetrics.table_format", str)
-    return dlt.resource([[sync]], name="failed", selected=False) | team_syncs(partial(choose_here, table_format, None))
+    return dlt.resource([Batch([sync])], name="failed", selected=False) | team_syncs(
+        partial(choose_here, table_format, None)
+    )
 
 
 @dlt.resource(name="forgotten")
@@ -213,9 +215,21 @@ def retract_changes(interrupted_loads: list[str], table_format: str | None = Non
     return retracted()
 
 
+_COMPARED: frozenset[TableName] = frozenset({"connectors", "connector_configurations"})
+"""Tables of which is remembered what they hold."""
+
+
 def _memory(resource_name: str) -> Memory:
     """A table's fingerprints: dlt's state of its resource, which is dropped with the table."""
     return Memory(dlt.current.resource_state(resource_name).setdefault("teams", {}))
+
+
+def _empty_tables(strategy: Strategy, settings: Settings) -> frozenset[TableName]:
+    """Tables to which rows can be appended. One of which teams are remembered is none, without asking."""
+    if not strategy.may_append or settings.full_refresh:
+        return frozenset()
+    asked_for = _COMPARED if settings.include_configs else {"connectors"}
+    return frozenset(history.empty([name for name in _COMPARED if name in asked_for and not _memory(name)]))
 
 
 def _remember(resource_name: str, strategy: Strategy, found: dict[int, Difference], listed: Collection[int]) -> None:
@@ -227,16 +241,16 @@ def _remember(resource_name: str, strategy: Strategy, found: dict[int, Differenc
                 memory[str(team_id)] = change.fingerprints
 
 
-def _table(name: TableName, strategy: Strategy, rows: list[Record]) -> Iterator[Any]:
+def _table(name: TableName, strategy: Strategy, rows: list[Record], keys_are_new: bool = False) -> Iterator[Any]:
     """The rows as one Arrow table; none for no rows, except that a first run makes the table even so."""
+    strategy = strategy.for_new_keys() if keys_are_new else strategy
     known = dlt.current.source_schema().tables.get(name, {}).get("columns", {})
     if not rows and known:
         return
     schema, package = tables.SCHEMAS[name, strategy.way or "snapshots"], dlt.current.load_package_state()
-    if tables.SNAPSHOT_AT in schema.names:
-        rows = [{**row, tables.SNAPSHOT_AT: package["state"]["created_at"]} for row in rows]
+    began = dict.fromkeys((tables.SNAPSHOT_AT, tables.VALID_FROM), package["state"]["created_at"])
     types = {column: str(hints["data_type"]) for column, hints in known.items() if "data_type" in hints}
-    table = tables.to_table(rows, schema, types)
+    table = tables.to_table(rows, schema, types, constants=began)
     load_id = pa.repeat(package["load_id"], len(rows)).cast(pa.string())
     table = table.append_column(pa.field("_dlt_load_id", pa.string(), nullable=False), load_id)
     hints = strategy.hints(name)

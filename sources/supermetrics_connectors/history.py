@@ -11,7 +11,7 @@ from . import lake
 from .changes import Before, Change
 from .cursors import configuration_fingerprint
 from .listing import Record, parse_timestamp
-from .strategies import Strategy
+from .strategies import Strategy, TableName
 
 Key = tuple[int, str]
 """team_id and connector_identifier."""
@@ -33,6 +33,13 @@ def before(strategy: Strategy, changes: Iterable[tuple[int, Change]]) -> dict[Ke
     found = {key: Before(configuration=configuration) for key, configuration in _versions(strategy, changed)}
     names = stored(strategy, "connectors", [*_KEY, "name"], "team_id", {team_id for team_id, _ in removed})
     return found | {key: Before(name=each["name"]) for each in names if (key := _key(each)) in removed}
+
+
+def empty(tables: Iterable[TableName]) -> Iterator[TableName]:
+    """Yields the tables that have no row in the running pipeline's dataset, or are not there."""
+    for table in tables:
+        if not _query(table, "SELECT 1 FROM {table} LIMIT 1"):
+            yield table
 
 
 def _versions(strategy: Strategy, changed: dict[Key, Change]) -> Iterator[tuple[Key, Record]]:
@@ -76,16 +83,20 @@ def stored(
 
 
 def _select(table: str, columns: Sequence[str], column: str, values: list[Any]) -> Iterator[Record]:
+    marks = ", ".join(["%s"] * len(values))
+    sql = f"SELECT {', '.join(columns)} FROM {{table}} WHERE {column} IN ({marks})"  # noqa: S608 - our own names
+    rows = _query(table, sql, *values)
+    yield from ({name: _instant(name, value) for name, value in zip(columns, row, strict=True)} for row in rows)
+
+
+def _query(table: str, sql: str, *values: Any) -> Sequence[Sequence[Any]]:
+    """The rows of a query of `{table}`; none of a table that is not there."""
     pipeline: Any = dlt.current.pipeline()
     with pipeline.sql_client() as client:
-        marks = ", ".join(["%s"] * len(values))
-        name = client.make_qualified_table_name(table)
-        sql = f"SELECT {', '.join(columns)} FROM {name} WHERE {column} IN ({marks})"  # noqa: S608 - our own names
         try:
-            rows = client.execute_sql(sql, *values) or ()
+            return client.execute_sql(sql.format(table=client.make_qualified_table_name(table)), *values) or ()
         except DatabaseUndefinedRelation:
-            return
-    yield from ({name: _instant(name, value) for name, value in zip(columns, row, strict=True)} for row in rows)
+            return ()
 
 
 def _instant(name: str, value: Any) -> Any:

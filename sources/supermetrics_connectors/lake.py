@@ -7,7 +7,6 @@ from typing import Any
 import dlt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
 
 from .cursors import WHOLE_TEAM
@@ -28,7 +27,7 @@ def open_and_close(rows: Iterable[Record], at: datetime) -> tuple[list[Record], 
 
     Args:
         rows: New versions, and rows without content for what is closed.
-        at: When the new ones begin and the stored ones end, UTC.
+        at: When the stored ones end, as the run that brings new ones begins, UTC.
     """
     keys = {(row["team_id"], row["connector_identifier"]): row for row in rows}
     stored = read("connector_configurations", None, "team_id", {team_id for team_id, _ in keys})
@@ -42,7 +41,7 @@ def open_and_close(rows: Iterable[Record], at: datetime) -> tuple[list[Record], 
         elif successor is not None:
             ended.append(index)
     new = [row for row in keys.values() if row.get("content_hash") and row["_dlt_id"] not in still_open]
-    return [{**row, "_dlt_valid_from": at} for row in new], _ended(current.take(pa.array(ended, pa.int64())), at)
+    return new, _ended(current.take(pa.array(ended, pa.int64())), at)
 
 
 _KEY = ["team_id", "connector_identifier", "_dlt_id"]
@@ -72,7 +71,7 @@ def read(table_name: str, columns: Sequence[str] | None, column: str, values: It
     dataset = stored.to_pyarrow_dataset()
     is_text = not pa.types.is_integer(dataset.schema.field(column).type)
     # cast, or Arrow compares the text with Delta's statistics, which have another layout, and fails
-    condition = ds.field(column).cast(pa.string()) if is_text else ds.field(column)
+    condition = pc.field(column).cast(pa.string()) if is_text else pc.field(column)
     rows = dataset.to_table(columns and list(columns), filter=condition.isin(wanted))
     return _plain(rows)
 

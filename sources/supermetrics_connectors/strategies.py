@@ -1,11 +1,13 @@
 """Which of dlt's strategies keeps the tables equal to the API: the table `STRATEGIES`, by destination.
 
-Three ways of writing:
+Ways of writing:
 
 mirror      `connectors` by delete-insert on the primary key, `connector_configurations` by SCD2.
 versions    Where dlt has no SCD2: rows by upsert, versions keyed by their content and when they began. A version is
             closed by writing it once more with its `_dlt_valid_to`, for which the stored one is read (see `lake.py`).
 snapshots   Where nothing can be changed or deleted: each run's full listing is appended. Only when asked for.
+append      What a mirror does with rows whose keys no stored row has, as in a first load, where that is as safe: there
+            is nothing to merge them with, so they go straight to their table, in half the time.
 """
 
 from collections.abc import Mapping
@@ -19,7 +21,7 @@ from dlt.common.pipeline import PipelineContext
 
 from .exceptions import SupermetricsConfigurationError
 
-Way = Literal["mirror", "versions", "snapshots"]
+Way = Literal["mirror", "versions", "snapshots", "append"]
 TableName = Literal["connectors", "connector_configurations", "connector_changes", "team_syncs"]
 
 # What a load may replace or close: the rows whose key is among the staged ones, and all rows of a team that has a
@@ -52,6 +54,8 @@ class Strategy:
         why: The reason, for the log.
         table_format: Format of the tables where a destination knows several.
         json_type: dlt's data type for columns of JSON.
+        may_append: Whether what needs no merge may do without: a file is loaded whole or not at all, never twice, and
+            nobody else loads at the same time. A merge would forgive all of that.
     """
 
     way: Way | None
@@ -60,6 +64,11 @@ class Strategy:
     why: str
     table_format: str | None = None
     json_type: str = "json"
+    may_append: bool = False
+
+    def for_new_keys(self) -> "Strategy":
+        """How to write rows whose keys no stored row has."""
+        return replace(self, way="append", scope=None) if self.may_append else self
 
     def hints(self, table: TableName) -> dict[str, Any]:
         """What `dlt.mark.make_hints` takes to have a table written this way."""
@@ -89,6 +98,7 @@ _HINTS: dict[tuple[TableName, Way], dict[str, Any]] = {
         "primary_key": _KEY,
         "columns": {"_deleted": {"hard_delete": True}},
     },
+    ("connectors", "append"): {"write_disposition": "append", "primary_key": _KEY},
     ("connectors", "versions"): {
         "write_disposition": {"disposition": "merge", "strategy": "upsert"},
         "primary_key": _KEY,
@@ -103,6 +113,7 @@ _HINTS: dict[tuple[TableName, Way], dict[str, Any]] = {
             "source_filter": "content_hash IS NOT NULL",
         },
     },
+    ("connector_configurations", "append"): {"write_disposition": "append"},
     ("connector_configurations", "versions"): {
         "write_disposition": {"disposition": "merge", "strategy": "upsert"},
         "primary_key": ("_dlt_id", "_dlt_valid_from"),
@@ -123,6 +134,7 @@ _HINTS: dict[tuple[TableName, Way], dict[str, Any]] = {
         "write_disposition": {"disposition": "merge", "strategy": "delete-insert"},
         "primary_key": ("team_id", "started_at"),
     },
+    ("team_syncs", "append"): {"write_disposition": "append", "primary_key": ("team_id", "started_at")},
     ("team_syncs", "versions"): {
         "write_disposition": {"disposition": "merge", "strategy": "upsert"},
         "primary_key": ("team_id", "started_at"),
@@ -138,6 +150,8 @@ _LIKE_SCD2 = f"{_SCD2}; JSON columns cannot be loaded from parquet"
 # docs/destinations.md; by dlt's documentation for the others, where None leaves the choice to dlt (staging decides).
 STRATEGIES: dict[str, Strategy] = {
     "duckdb": Strategy("mirror", "parquet", _QUALIFIED, _SCD2),
+    # the command line's own: it starts every run anew, where dlt would load again a file that a kill came upon
+    "duckdb_file": Strategy("mirror", "parquet", _QUALIFIED, _SCD2, may_append=True),
     "ducklake": Strategy("mirror", "parquet", _QUALIFIED, _SCD2),
     # csv takes two thirds of the time, but dlt copies empty strings as nulls; parquet wants a driver and gives json
     "postgres": Strategy("mirror", "insert_values", _QUALIFIED, _SCD2),
@@ -181,7 +195,7 @@ def choose(
     name, strategy = _look_up(destination, capabilities, table_format)
     if snapshot:
         why = "snapshots were asked for"
-        return replace(strategy, way="snapshots", scope=None, why=why)
+        return replace(strategy, way="snapshots", scope=None, why=why, may_append=False)
     if strategy.way is None:
         raise SupermetricsConfigurationError(
             f"The destination {name!r} cannot hold the connectors as the API lists them: {strategy.why}. "

@@ -17,6 +17,7 @@ from .cursors import (
     row_version,
 )
 from .listing import Listing, Record, canonical_json
+from .strategies import TableName
 
 TeamMemory = Mapping[str, Fingerprints]
 """What a table's resource state remembers, by team id as text: a `cursors.Memory`."""
@@ -46,8 +47,9 @@ class TeamSync:
     def connector_rows(self) -> Iterator[Record]:
         """Rows for `connectors`: the changed ones, and a `_deleted` one for each that is gone."""
         for identifier in self.connectors.changed:
-            connector = self.listing.connectors[identifier]
-            yield {name: value for name, value in connector.items() if name != "configuration"} | self._key(identifier)
+            row = self.listing.connectors[identifier] | self._key(identifier)
+            row.pop("configuration", None)
+            yield row
         for identifier in self.connectors.to_delete:
             yield self._key(identifier) | {"_deleted": True}
 
@@ -88,11 +90,25 @@ class TeamSync:
         return {"team_id": self.team_id, "connector_identifier": identifier}
 
 
+@dataclass(frozen=True)
+class Batch:
+    """Teams whose rows become one Arrow table.
+
+    Attributes:
+        syncs: The teams.
+        empty: Tables that hold no row when the run begins.
+    """
+
+    syncs: list[TeamSync]
+    empty: frozenset[TableName] = frozenset()
+
+
 def compare(
     listing: Listing,
     connectors: TeamMemory,
     configurations: TeamMemory,
     full_refresh: bool = False,
+    empty: frozenset[TableName] = frozenset(),
 ) -> TeamSync:
     """Finds out what a listing changes.
 
@@ -101,9 +117,13 @@ def compare(
         connectors: What is remembered for `connectors`.
         configurations: What is remembered for `connector_configurations`.
         full_refresh: Whether to write everything of the team, whatever was remembered.
+        empty: Tables that hold no row, and so none of a team of which nothing is remembered.
     """
-    team = str(listing.team_id)
-    connectors_before, configurations_before = (memory.get(team, FORGOTTEN) for memory in (connectors, configurations))
+    connectors_known, configurations_known = (
+        memory.get(str(listing.team_id)) for memory in (connectors, configurations)
+    )
+    connectors_before = _or_unknown(connectors_known, "connectors" in empty)
+    configurations_before = _or_unknown(configurations_known, "connector_configurations" in empty)
     if listing.error:
         return TeamSync(listing, Difference.none(connectors_before), Difference.none(configurations_before))
     connectors_now = {name: connector_fingerprint(record) for name, record in listing.connectors.items()}
@@ -113,10 +133,16 @@ def compare(
         difference(connectors_before, connectors_now, listing.complete, full_refresh),
         configured,
         [
-            *connector_changes(listing, connectors.get(team), connectors_now),
-            *configuration_changes(listing, configurations.get(team), configured.fingerprints),
+            *connector_changes(listing, connectors_known, connectors_now),
+            *configuration_changes(listing, configurations_known, configured.fingerprints),
         ],
     )
+
+
+def _or_unknown(known: Fingerprints | None, is_empty: bool) -> Fingerprints:
+    if known is not None:
+        return known
+    return {} if is_empty else FORGOTTEN
 
 
 def _compare_configurations(listing: Listing, before: Fingerprints, full_refresh: bool) -> Difference:

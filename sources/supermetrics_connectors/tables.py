@@ -75,18 +75,25 @@ TEAM_SYNCS = _schema(
 SNAPSHOT_AT = "snapshot_at"
 """When the run began that appended a row, where tables are not kept equal to the API but each listing is added."""
 _SNAPSHOT = pa.field(SNAPSHOT_AT, TIMESTAMP, nullable=False)
-_VALIDITY = pa.field("_dlt_valid_from", TIMESTAMP, nullable=False), pa.field("_dlt_valid_to", TIMESTAMP)
+VALID_FROM = "_dlt_valid_from"
+"""When a version was first seen. In a mirror dlt writes it as it merges."""
+_VALIDITY = pa.field(VALID_FROM, TIMESTAMP, nullable=False), pa.field("_dlt_valid_to", TIMESTAMP)
 
 SCHEMAS = {
     ("connectors", "mirror"): CONNECTORS,
+    ("connectors", "append"): CONNECTORS,
     ("connectors", "versions"): CONNECTORS,
     ("connectors", "snapshots"): CONNECTORS.remove(CONNECTORS.get_field_index("_deleted")).append(_SNAPSHOT),
     ("connector_configurations", "mirror"): CONNECTOR_CONFIGURATIONS,
+    ("connector_configurations", "append"): pa.schema(
+        [*CONNECTOR_CONFIGURATIONS, *(f.with_nullable(True) for f in _VALIDITY)]
+    ),
     ("connector_configurations", "versions"): pa.schema([*CONNECTOR_CONFIGURATIONS, *_VALIDITY]),
     ("connector_configurations", "snapshots"): CONNECTOR_CONFIGURATIONS.append(_SNAPSHOT),
     ("connector_changes", "mirror"): CONNECTOR_CHANGES,
     ("connector_changes", "versions"): CONNECTOR_CHANGES,
     ("team_syncs", "mirror"): TEAM_SYNCS,
+    ("team_syncs", "append"): TEAM_SYNCS,
     ("team_syncs", "versions"): TEAM_SYNCS,
     ("team_syncs", "snapshots"): TEAM_SYNCS,
 }
@@ -101,7 +108,12 @@ _ARROW_TYPES = {
 }
 
 
-def to_table(rows: Sequence[Record], schema: pa.Schema, types: dict[str, str]) -> pa.Table:
+_NONE: Mapping[str, Any] = {}
+
+
+def to_table(
+    rows: Sequence[Record], schema: pa.Schema, types: dict[str, str], constants: Mapping[str, Any] = _NONE
+) -> pa.Table:
     """Builds one Arrow table: the declared columns, then one for each field beyond them.
 
     Args:
@@ -110,11 +122,12 @@ def to_table(rows: Sequence[Record], schema: pa.Schema, types: dict[str, str]) -
         types: dlt data types that columns beyond `schema` have so far, by column; types found for the first time are
             added. A value that does not fit its column's type goes to a column of its own, `<name>__v_<type>`, as in
             dlt's own variants.
+        constants: Values of columns of `schema` that are the same in every row.
     """
-    columns = {field.name: pa.array([row.get(field.name) for row in rows], field.type) for field in schema}
+    names: set[str] = set().union(*rows)
+    columns = {field.name: _column(field, names, rows, constants) for field in schema}
     fields = list(schema)
-    added = dict.fromkeys(name for row in rows for name in row if name not in columns)
-    for name in added:
+    for name in sorted(names.difference(columns)):
         values = [row.get(name) for row in rows]
         if (kind := _kind(values)) is None:
             continue
@@ -124,6 +137,15 @@ def to_table(rows: Sequence[Record], schema: pa.Schema, types: dict[str, str]) -
             columns[column] = _array(part, kind)
             fields.append(pa.field(column, _ARROW_TYPES[kind]))
     return pa.Table.from_arrays(list(columns.values()), schema=pa.schema(fields))
+
+
+def _column(field: pa.Field, names: set[str], rows: Sequence[Record], constants: Mapping[str, Any]) -> pa.Array:
+    """The values of a declared column."""
+    if field.name in constants:
+        return pa.repeat(pa.scalar(constants[field.name], field.type), len(rows))
+    if field.name not in names:
+        return pa.nulls(len(rows), field.type)
+    return pa.array([row.get(field.name) for row in rows], field.type)
 
 
 def _by_column(name: str, values: Sequence[Any], types: dict[str, str]) -> dict[str, list[Any]]:
