@@ -97,7 +97,7 @@ class _DuckDbFileClient(DuckDbClient):
         return _CopyJob(file_path) if isinstance(job, DuckDbCopyJob) else job
 
     def _get_column_def_sql(self, c: TColumnSchema, table: PreparedTableSchema = None) -> str:  # type: ignore[assignment]  # dlt's signature
-        """Has JSON compressed with Zstandard: a tenth of the file, and sooner written, than what DuckDB would choose.
+        """Has JSON compressed with Zstandard: a smaller file, written sooner, than by what DuckDB would choose.
 
         A file of DuckDB 1.x takes the word and goes on without.
         """
