@@ -38,6 +38,8 @@ _VECTOR_ROWS = 2048
 """Rows that DuckDB has in hand at a time, whatever their size."""
 _VECTORS = 6
 """Copies of them at a time: read, decompressed, cast to JSON, written; in two threads."""
+_GROUPS = 4
+"""Row groups of the file besides: a team of a thousand large configurations is one."""
 
 
 @configspec(init=False)
@@ -131,9 +133,10 @@ class _CopyJob(DuckDbCopyJob):
 def _memory_for(parquet_file: str) -> int:
     """Bytes to load rows of this size."""
     metadata = pq.read_metadata(parquet_file)
-    size: int = sum(metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
+    groups = [metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups)]
+    size: int = sum(groups)
     vector = min(size, size // max(1, int(metadata.num_rows)) * _VECTOR_ROWS)
-    return _LEAST_MEMORY + _VECTORS * vector
+    return _LEAST_MEMORY + _VECTORS * vector + _GROUPS * max(groups, default=0)
 
 
 class _Cursor(DuckDBDBApiCursorImpl):
