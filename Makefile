@@ -5,7 +5,7 @@ PYTHON   ?=
 VENV     := .venv
 BIN      := $(VENV)/bin
 STAMP    := $(VENV)/.installed
-DATABASE := supermetrics.duckdb
+DATABASE := supermetrics_connectors.duckdb
 LOWEST   := client cursors exceptions incremental listing settings source sync tables upgrade
 ORCHESTRATORS := airflow dagster prefect
 

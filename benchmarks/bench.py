@@ -175,7 +175,7 @@ def _clear(folder: Path) -> None:
 def _check(row: Row, folder: Path) -> None:
     """Raises RuntimeError unless the load and the floor hold every row of the API, once."""
     expected = row.teams * row.connectors
-    queries = {"supermetrics.duckdb": _ROWS.format(schema="supermetrics.supermetrics", current="_dlt_valid_to is null")}
+    queries = {"supermetrics_connectors.duckdb": _ROWS.format(schema="supermetrics", current="_dlt_valid_to is null")}
     if row.floor:
         queries["floor.duckdb"] = _ROWS.format(schema="floor.supermetrics_floor", current="true")
     for file, query in queries.items():

@@ -1,7 +1,7 @@
 """What was loaded, as a notebook to change: `marimo edit notebooks/explore.py`.
 
-It reads `supermetrics.duckdb` of the folder in which it is started, or what DESTINATION and DATASET name. Run as a
-script (`python notebooks/explore.py`) it prints each answer.
+It reads `supermetrics_connectors.duckdb` of the folder in which it is started, or what DESTINATION and DATASET name.
+Run as a script (`python notebooks/explore.py`) it prints each answer.
 """
 
 import marimo

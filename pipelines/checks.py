@@ -2,12 +2,11 @@
 
 from typing import Any
 
-from dlt.common.configuration import resolve_configuration
 from dlt.common.normalizers.naming.snake_case import NamingConvention
 
 from sources.supermetrics_connectors.fetch import Fetcher
 from sources.supermetrics_connectors.listing import Listing
-from sources.supermetrics_connectors.settings import Settings, SupermetricsConfiguration
+from sources.supermetrics_connectors.settings import resolve
 
 
 def check_teams(**settings: Any) -> list[dict[str, Any]]:
@@ -25,11 +24,8 @@ def check_teams(**settings: Any) -> list[dict[str, Any]]:
         SupermetricsUnauthorizedError: The key is not accepted.
         SupermetricsConfigurationError: A setting is unusable. No request has been made.
     """
-    explicit = {**settings, "on_team_error": "skip", "redact_secrets": True}
-    config = resolve_configuration(
-        SupermetricsConfiguration(), sections=("sources", "supermetrics"), explicit_value=explicit
-    )
-    fetcher = Fetcher(Settings.check(config), NamingConvention().normalize_identifier)
+    checked = resolve(**{**settings, "on_team_error": "skip", "redact_secrets": True})
+    fetcher = Fetcher(checked, NamingConvention().normalize_identifier)
     rows = [_row(listing) for listing in fetcher.listings(lambda _done, _message: None)]
     return sorted(rows, key=lambda row: row["team_id"])
 

@@ -1,8 +1,4 @@
-"""dlt's DuckDB destination for a file of the dataset's own name: `supermetrics.duckdb` with the dataset `supermetrics`.
-
-DuckDB names a file's catalog after the file, and `supermetrics.connectors` could then mean the table of the schema or
-of the catalog: it is refused as ambiguous. dlt 1.31 writes names in two parts; here the catalog stands before them.
-"""
+"""dlt's DuckDB destination for the command line's own file, with less memory, a smaller file and faster starts."""
 
 import warnings
 from collections.abc import Generator, Iterator
@@ -29,7 +25,7 @@ from dlt.destinations.impl.duckdb.duck import DuckDbClient, DuckDbCopyJob
 from dlt.destinations.impl.duckdb.sql_client import DuckDBDBApiCursorImpl, DuckDbSqlClient
 from duckdb import OutOfMemoryException
 
-DUCKDB_FILE = "supermetrics.duckdb"
+DUCKDB_FILE = "supermetrics_connectors.duckdb"
 _LEAST_MEMORY = 32 * 2**20
 """Bytes that DuckDB may use however small the rows are."""
 _MERGE_MEMORY = 32 * 2**20
@@ -50,10 +46,10 @@ class _Configuration(DuckDbClientConfiguration):
 
 
 class duckdb_file(duckdb):  # noqa: N801 - dlt's destinations are named in lower case, and configured by that name
-    """The DuckDB destination, with names in three parts.
+    """The DuckDB destination.
 
-    Made without a file, as by `dlt.attach` and dlt's dashboard, it is what is configured, or `supermetrics.duckdb` in
-    the current folder.
+    Made without a file, as by `dlt.attach` and dlt's dashboard, it is what is configured, or
+    `supermetrics_connectors.duckdb` in the current folder.
     """
 
     spec = _Configuration
@@ -155,13 +151,6 @@ class _Cursor(DuckDBDBApiCursorImpl):
 
 class _DuckDbFileSqlClient(DuckDbSqlClient):
     cursor_impl = _Cursor
-
-    def catalog_name(self, quote: bool = True, casefold: bool = True) -> str:  # noqa: ARG002 - dlt's signature
-        name = Path(self.credentials.database).stem
-        return self.capabilities.escape_identifier(name) if quote else name
-
-    def warn_if_catalog_equals_dataset_name(self) -> None:
-        """They may be equal here."""
 
     @contextmanager
     def execute_query(self, query: AnyStr, *args: Any, **kwargs: Any) -> Iterator[DBApiCursor]:

@@ -17,7 +17,8 @@ from sources.supermetrics_connectors.exceptions import (
 from sources.supermetrics_connectors.settings import API_KEY_VARIABLE
 
 from .exit_codes import Exit
-from .runs import AlreadyRunningError, LoadFailedError
+from .leases import AlreadyRunningError
+from .runs import LoadFailedError
 
 TError = TypeVar("TError", bound=BaseException)
 

@@ -378,7 +378,7 @@ def _how_to_look(result: "LoadResult") -> str:
     if result.destination != "duckdb":
         return f"dlt pipeline {result.pipeline_name} show"
     path = unquote(result.location.removeprefix("duckdb:///"))
-    query = f"use {result.dataset_name}; from connectors order by updated_at desc limit 10"
+    query = f"from {result.dataset_name}.connectors order by updated_at desc limit 10"
     code = f"import duckdb; con = duckdb.connect({json.dumps(path)}); print(con.sql({json.dumps(query)}))"
     return shlex.join([sys.executable, "-c", code])
 

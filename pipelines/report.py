@@ -22,14 +22,19 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from sqlglot import expressions
 
+from sources.supermetrics_connectors.changes import CHANGES, select
+from sources.supermetrics_connectors.changes import COLUMNS as CHANGE_COLUMNS
+from sources.supermetrics_connectors.contracts import CONTRACTS
+from sources.supermetrics_connectors.strategies import choose
+
 from . import report_charts as charts
 from . import report_queries as queries
 from .report_queries import Query
-from .targets import open_for_reading
+from .targets import make_destination, open_for_reading
 
 Row = dict[str, Any]
 
-TABLES = ("connectors", "connector_configurations", "connector_changes", "team_syncs")
+TABLES = (*CONTRACTS, CHANGES)
 
 
 class NothingLoadedError(Exception):
@@ -56,10 +61,15 @@ class Section:
 class Warehouse:
     """The dataset, read and never written."""
 
-    def __init__(self, client: SqlClientBase[Any]) -> None:
+    def __init__(self, client: SqlClientBase[Any], json_constant: str) -> None:
         self._client = client
+        self._json_constant = json_constant
         self._dialect = client.capabilities.sqlglot_dialect
+        self._changes: Any = None
         self.columns = {table: names for table in TABLES if (names := self._columns(table))}
+        if CHANGES not in self.columns and "connector_versions" in self.columns:  # no view, the same query all the same
+            self.columns[CHANGES] = list(CHANGE_COLUMNS)
+            self._changes = self._own_changes()
 
     def ask(self, query: Query) -> list[Row] | None:
         """The rows of a query; None when the dataset lacks what it needs."""
@@ -78,11 +88,22 @@ class Warehouse:
         except DatabaseUndefinedRelation:
             return []
 
+    def _own_changes(self) -> Any:
+        sql = select(
+            self._client.make_qualified_table_name,
+            self._client.escape_column_name,
+            self._json_constant.format,
+            "connector_configurations" in self.columns,
+        )
+        return sqlglot.parse_one(sql, read=self._dialect)
+
     def _translated(self, sql: str) -> str:
         """The query in the destination's dialect, with the dataset before its tables."""
         tree = sqlglot.parse_one(sql, read="postgres")
         for table in tree.find_all(expressions.Table):
-            if table.name in TABLES:
+            if table.name == CHANGES and self._changes:
+                table.replace(self._changes.subquery(table.alias_or_name))
+            elif table.name in TABLES:
                 qualified = sqlglot.to_table(self._client.make_qualified_table_name(table.name), dialect=self._dialect)
                 table.replace(expressions.alias_(qualified, table.alias_or_name, table=True))
         return tree.sql(dialect=self._dialect)
@@ -106,8 +127,9 @@ def write_report(output: Path, destination: str, dataset: str, now: datetime | N
     except FileNotFoundError as error:
         raise _nothing_loaded(dataset, str(error)) from None
     location = str(data.destination_client.config)
+    strategy = choose(make_destination(destination), None)
     with data.sql_client as client:
-        page = _page(Warehouse(client), now, {"dataset": dataset, "location": location})
+        page = _page(Warehouse(client, strategy.json_constant), now, {"dataset": dataset, "location": location})
     output.write_text(page, encoding="utf-8")
 
 

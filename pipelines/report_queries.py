@@ -51,7 +51,7 @@ class Query:
 
 
 _NO_CHANGES = (
-    "The table connector_changes is not there yet: the next load makes it, and the first change after that is shown."
+    "The history of the connectors is not there yet: the next load makes it, and the first change after that is shown."
 )
 _NO_CONFIGURATIONS = "No configurations are loaded. Load them with: supermetrics-connectors load --include-configs"
 _CHANGES = {"connector_changes": ("change", "detected_at", "baseline")}

@@ -1,9 +1,8 @@
 """One run, the same for the command line and every orchestrator: load, evidence of a failure, and what happened.
 
 A run begins with what the destination says, not with what a working folder remembers: it may be another machine,
-another DuckDB file or the folder of a run that was killed. So the folder is cleared, and dlt restores state and schema
-from the last load that the destination completed. Should another load have begun there, rows are a mixture: every team
-is forgotten, in the destination too, and is written anew when it is next listed.
+another DuckDB file or the folder of a run that was killed. So the folder is cleared, and each table is compared with
+what it holds. `team_syncs` is written when the rest is in: an `ok` there tells of a load that is complete.
 """
 
 import logging
@@ -15,19 +14,23 @@ from pathlib import Path
 from typing import Any, cast
 
 import dlt
-import pyarrow as pa
 from dlt.common.exceptions import TerminalException
 from dlt.common.pipeline import LoadInfo
 from dlt.destinations.exceptions import DestinationConnectionError
+from dlt.destinations.impl.filesystem.filesystem import FilesystemClient
 from dlt.pipeline.exceptions import PipelineStepFailed
 from dlt.pipeline.helpers import retry_load, retry_schema_update
 from filelock import FileLock, Timeout
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
-from sources.supermetrics_connectors import SupermetricsError, failed_sync, supermetrics_source
-from sources.supermetrics_connectors.settings import ApiKey
+from sources.supermetrics_connectors import SupermetricsError, record_syncs, supermetrics_source
+from sources.supermetrics_connectors.batch import Batch, Run, sync_row
+from sources.supermetrics_connectors.changes import is_shown, show
+from sources.supermetrics_connectors.contracts import CONNECTOR_CONFIGURATIONS
+from sources.supermetrics_connectors.listing import Listing
+from sources.supermetrics_connectors.settings import ApiKey, TableFormat, resolve
 
-from .interruptions import forget_if_interrupted, is_made_of_files, marked
+from .leases import AlreadyRunningError, leased
 
 logger = logging.getLogger(__name__)
 
@@ -97,10 +100,6 @@ class LoadFailedError(Exception):
         return type(self).__new__, (type(self), *self.args), self.__dict__
 
 
-class AlreadyRunningError(Exception):
-    """Another process runs this pipeline."""
-
-
 def run_load(pipeline: dlt.Pipeline, **settings: Any) -> LoadResult:
     """Loads the connectors of the configured teams.
 
@@ -116,52 +115,56 @@ def run_load(pipeline: dlt.Pipeline, **settings: Any) -> LoadResult:
     started_at = datetime.now(timezone.utc)
     if "api_key" in settings:
         settings["api_key"] = ApiKey(settings["api_key"])  # which no traceback with local variables shows
-    supermetrics_source(**settings)  # settings are checked before anything is touched
+    source = supermetrics_source(**settings)  # settings are checked before anything is touched
+    syncs = _collect_syncs(source)
     with _only_run(pipeline):
         try:
             # a connection held all the while spares dlt from opening the DuckDB file anew for each of its steps
-            with ExitStack() as connections:
-                _CONNECTION_RETRIES(lambda: connections.enter_context(_connected(pipeline.drop())))
+            with ExitStack() as held:
+                client = _CONNECTION_RETRIES(lambda: held.enter_context(_connected(pipeline.drop())))
+                held.enter_context(leased(client, pipeline, resolve(**settings).team_ids))
                 pipeline.sync_destination()
                 pipeline._state_restored = True  # or run would ask the destination for its state once more
-                forget_if_interrupted(pipeline, settings.get("table_format"))
-                source = supermetrics_source(**settings)
-                teams = _collect_syncs(source)
-                with marked(pipeline):
-                    info = _DESTINATION_RETRIES(_run, pipeline, source)
+                info = _DESTINATION_RETRIES(_run, pipeline, source)
+                load_ids = list(info.loads_ids)  # none, where nothing differed
+                info = _finish(pipeline, syncs, load_ids, settings.get("table_format"))
         except Exception as error:  # noqa: BLE001 - whatever it was is the reason of the failure raised here
             failure = _failure(error, pipeline.pipeline_name)
-            _leave_evidence(pipeline, failure.cause, started_at, settings.get("table_format"))
+            _leave_evidence(pipeline, failure, syncs.rows, started_at, settings.get("table_format"))
             raise failure from failure.cause
     return LoadResult(
         pipeline_name=pipeline.pipeline_name,
         destination=info.destination_name,
         location=info.destination_displayable_credentials,
         dataset_name=info.dataset_name,
-        load_ids=list(info.loads_ids),
+        load_ids=load_ids or list(info.loads_ids),
         started_at=started_at,
         finished_at=datetime.now(timezone.utc),
-        teams=sorted((row for table in teams for row in table.to_pylist()), key=lambda row: row["team_id"]),
+        teams=sorted(syncs.rows, key=lambda row: row["team_id"]),
     )
 
 
 def _connected(pipeline: dlt.Pipeline) -> AbstractContextManager[Any, bool | None]:
     """A connection to the destination; to files dlt has one only for reading them, which need not be possible."""
-    if is_made_of_files(pipeline):
+    destination: Any = pipeline.destination
+    if destination is not None and issubclass(destination.client_class, FilesystemClient):
         return nullcontext()
     return cast("AbstractContextManager[Any, bool | None]", pipeline.sql_client())
 
 
 def root_cause(error: BaseException) -> BaseException:
     """The source's own error below dlt's wrappers, or else the innermost reason."""
-    while not isinstance(error, SupermetricsError) and (inner := error.__cause__ or error.__context__) is not None:
+    while not isinstance(error, SupermetricsError):
+        inner = error.__cause__ or error.__context__
+        if inner is None or isinstance(inner, StopIteration):  # the end of an iteration explains nothing
+            return error
         error = inner
     return error
 
 
-def _run(pipeline: dlt.Pipeline, source: dlt.sources.DltSource) -> LoadInfo:
-    """Runs the source; once more, it goes on with what is extracted already: no team is asked twice."""
-    return pipeline.run(None if pipeline.has_pending_data else source)
+def _run(pipeline: dlt.Pipeline, data: Any, **settings: Any) -> LoadInfo:
+    """Runs a source or resource; once more, it goes on with what is extracted already: no team is asked twice."""
+    return pipeline.run(None if pipeline.has_pending_data else data, **settings)
 
 
 def _is_hiccup(error: BaseException) -> bool:
@@ -214,16 +217,45 @@ def _only_run(pipeline: dlt.Pipeline) -> Iterator[None]:
         lock.release()
 
 
-def _collect_syncs(source: dlt.sources.DltSource) -> list[pa.Table]:
-    """Keeps what goes into `team_syncs` for the summary."""
-    collected: list[pa.Table] = []
+@dataclass
+class _Syncs:
+    """What goes into `team_syncs`, and whether `connector_changes` may have to tell of configurations from now on."""
 
-    def keep(table: pa.Table) -> pa.Table:
-        collected.append(table.drop_columns(["_dlt_load_id"]))
-        return table
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    run: Run | None = None
+    has_new_configurations: bool = False
 
-    source.resources["team_syncs"].add_map(keep)
-    return collected
+    def keep(self, batch: Batch) -> Batch:
+        self.run = batch.run
+        self.rows.extend(batch.sync_rows())
+        self.has_new_configurations |= batch.changes(CONNECTOR_CONFIGURATIONS)
+        return batch
+
+
+def _collect_syncs(source: dlt.sources.DltSource) -> _Syncs:
+    """Has the source load all but `team_syncs`, whose rows are kept."""
+    syncs = _Syncs()
+    source.resources["listings"].add_map(syncs.keep)
+    source.resources["team_syncs"].selected = False
+    return syncs
+
+
+def _finish(pipeline: dlt.Pipeline, syncs: _Syncs, load_ids: list[str], table_format: TableFormat | None) -> LoadInfo:
+    """Writes what tells of a load that is complete."""
+    if syncs.run and syncs.run.strategy.view:
+        with pipeline.sql_client() as client:
+            if syncs.has_new_configurations or not is_shown(client):
+                configurations = "connector_configurations" in pipeline.default_schema.tables
+                show(client, syncs.run.strategy, configurations)
+    told = record_syncs(syncs.rows, next(iter(load_ids), None), table_format)
+    info: LoadInfo = _DESTINATION_RETRIES(_run, pipeline, told, schema=_schema(pipeline))
+    return info
+
+
+def _schema(pipeline: dlt.Pipeline) -> dlt.Schema:
+    """The source's schema: as the pipeline has it, or a new one."""
+    name = "supermetrics"
+    return pipeline.schemas[name] if name in pipeline.schemas else dlt.Schema(name)
 
 
 def _failure(error: BaseException, pipeline_name: str) -> LoadFailedError:
@@ -231,15 +263,32 @@ def _failure(error: BaseException, pipeline_name: str) -> LoadFailedError:
 
 
 def _leave_evidence(
-    pipeline: dlt.Pipeline, cause: BaseException, started_at: datetime, table_format: str | None
+    pipeline: dlt.Pipeline,
+    failure: LoadFailedError,
+    syncs: list[dict[str, Any]],
+    started_at: datetime,
+    table_format: TableFormat | None,
 ) -> None:
-    """Writes the failing team's row of `team_syncs`, so that the on-call query finds it in the warehouse."""
-    if not isinstance(cause, SupermetricsError) or cause.team_id is None:
+    """Writes rows of `team_syncs` for teams that failed, so that the on-call query finds them in the warehouse.
+
+    A request that failed is its team's; a load that failed is that of all teams.
+    """
+    cause = failure.cause
+    if isinstance(cause, SupermetricsError) and cause.team_id is not None:
+        duration_ms = round((datetime.now(timezone.utc) - started_at).total_seconds() * 1000)
+        rows = [sync_row(Listing.failed(cause, started_at, duration_ms))]
+    elif failure.step == "load":
+        rows = [
+            {**row, "status": "failed", "error_message": row["error_message"] or str(cause)[:2000]} for row in syncs
+        ]
+    else:
         return
     pipeline.config.enable_runtime_trace = False  # `dlt pipeline … trace` is to show the run that failed
     try:
-        pipeline.run(failed_sync(cause, started_at, table_format), schema=dlt.Schema("supermetrics"))
+        if failure.step == "load":  # or what failed would be loaded once more, instead of what is to be told of it
+            pipeline.abort_packages()
+        pipeline.run(record_syncs(rows, table_format=table_format), schema=_schema(pipeline))
     except Exception as error:  # noqa: BLE001 - the run's own failure matters more than why it could not be noted
-        logger.warning("The failure of team %s could not be recorded in team_syncs: %s", cause.team_id, error)
+        logger.warning("The failure could not be recorded in team_syncs: %s", error)
     finally:
         pipeline.config.enable_runtime_trace = True

@@ -2,7 +2,7 @@
 
 A team's shard depends on its id and the number of shards alone: not on the list it stands in, the machine or Python's
 hash seed. So every worker finds its own teams in the same configuration, and a team keeps its worker as others come
-and go. Each shard is a dlt pipeline of its own, because dlt's memory of a team lives with the pipeline.
+and go. Each shard is a dlt pipeline of its own, so that shards do not share dlt's staging tables.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from dlt.common.configuration import configspec, resolve_configuration
 from dlt.common.configuration.specs import BaseConfiguration
 
 from sources.supermetrics_connectors.exceptions import SupermetricsConfigurationError
-from sources.supermetrics_connectors.settings import parse_team_ids
+from sources.supermetrics_connectors.settings import SECTIONS, parse_team_ids
 
 MAX_SHARDS = 10_000
 
@@ -75,4 +75,4 @@ def configured_team_ids() -> list[int]:
         ConfigFieldMissingException: None are configured.
         SupermetricsConfigurationError: One is not a team id.
     """
-    return parse_team_ids(resolve_configuration(_Teams(), sections=("sources", "supermetrics")).team_ids)
+    return parse_team_ids(resolve_configuration(_Teams(), sections=SECTIONS).team_ids)

@@ -8,6 +8,8 @@ from dlt.common.destination.client import DestinationClientDwhConfiguration
 from dlt.common.destination.reference import DestinationReference
 from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
 
+from sources.supermetrics_connectors.exceptions import SupermetricsConfigurationError
+
 from .duckdb_file import duckdb_file
 
 DATASET = "supermetrics"
@@ -25,15 +27,17 @@ def make_pipeline(name: str, destination: str = "duckdb", dataset: str = DATASET
     """Makes a pipeline. Many may load to one dataset at the same time, if each has a name and teams of its own.
 
     Args:
-        name: The pipeline's, and so that of its memory in the destination.
-        destination: A dlt destination. `duckdb` without configured credentials is `supermetrics.duckdb` in the
-            current folder.
+        name: The pipeline's.
+        destination: A dlt destination. `duckdb` without configured credentials is `supermetrics_connectors.duckdb` in
+            the current folder.
         dataset: Where the tables are.
         progress: A dlt progress display; None for none.
     """
     for setting, value in _SETTINGS.items():
         if dlt.config.get(setting) is None:
             dlt.config[setting] = value
+    if destination == "duckdb":
+        refuse_ambiguous_names(dataset)
     # dlt would have all pipelines of a dataset share one set of staging tables: each empties or merges what another has
     # put there, without an error (four at once into PostgreSQL: in one round of four, 2000 rows became 2920).
     target = make_destination(destination, staging_dataset_name_layout=f"%s_staging_{name}")
@@ -50,6 +54,8 @@ def open_for_reading(destination: str, dataset: str) -> dlt.Dataset:
     Raises:
         FileNotFoundError: The DuckDB file is not there; the text is where it should be.
     """
+    if destination == "duckdb":
+        refuse_ambiguous_names(dataset)
     data = dlt.dataset(make_destination(destination), dataset, schema=dlt.Schema(dataset))
     config = data.destination_client.config
     if isinstance(config.credentials, DuckDbCredentials):
@@ -59,12 +65,27 @@ def open_for_reading(destination: str, dataset: str) -> dlt.Dataset:
     return data
 
 
+def refuse_ambiguous_names(dataset: str) -> None:
+    """Makes sure that the configured DuckDB file is not called like the dataset.
+
+    Raises:
+        SupermetricsConfigurationError: It is. `supermetrics.connectors` could be a table of the schema or of the file,
+            and DuckDB refuses to guess.
+    """
+    file = dlt.secrets.get("destination.duckdb.credentials", str)
+    if file and Path(file.partition("?")[0]).stem == dataset:
+        raise SupermetricsConfigurationError(
+            f"The DuckDB file {file!r} and the dataset {dataset!r} have one name, which DuckDB calls ambiguous. Give "
+            f"the file another one, such as {dataset}_connectors.duckdb, or the dataset (--dataset)"
+        )
+
+
 def make_destination(destination: str = "duckdb", **for_warehouses: Any) -> Any:
     """Makes a dlt destination from its name, as `make_pipeline` does.
 
     Args:
-        destination: A dlt destination. `duckdb` without configured credentials is `supermetrics.duckdb` in the
-            current folder.
+        destination: A dlt destination. `duckdb` without configured credentials is `supermetrics_connectors.duckdb` in
+            the current folder.
         for_warehouses: Settings of those destinations that have datasets.
     """
     if destination == "duckdb" and dlt.secrets.get("destination.duckdb.credentials", str) is None:

@@ -19,6 +19,7 @@ from dlt.destinations.impl.ducklake.configuration import DuckLakeCredentials
 
 from pipelines.runs import LoadResult, run_load
 from pipelines.sandbox import Sandbox
+from sources.supermetrics_connectors.changes import CHANGES, select
 
 
 def destination_at(uri: str, **settings: Any) -> Any:
@@ -100,6 +101,8 @@ class Place:
     def rows(self, table: str, dataset: str = "supermetrics") -> list[dict[str, Any]]:
         """The rows of a table; none of one that is not there."""
         if self.settings.get("table_format") == "delta":
+            if table == CHANGES:
+                return self._changes_of_files()
             stored = self.stored(table)
             return [_plain(row) for row in stored.to_pylist()] if stored is not None else []
         with self.pipeline(dataset=dataset).sql_client() as client:
@@ -111,6 +114,17 @@ class Place:
                     return [_plain(dict(zip(names, row, strict=True))) for row in cursor.fetchall()]
             except DatabaseUndefinedRelation:
                 return []
+
+    def _changes_of_files(self) -> list[dict[str, Any]]:
+        """What changed, by the query of the documentation over tables of files."""
+        with duckdb.connect() as connection:
+            connection.execute("set timezone = 'UTC'")
+            for table in ("connector_versions", "connector_configurations", "team_syncs"):
+                connection.register(f"{table}_stored", self.stored(table))
+                connection.execute(f"create table {table} as from {table}_stored")
+            cursor = connection.execute(select(str))
+            names = [each[0] for each in cursor.description or ()]
+            return [_plain(dict(zip(names, row, strict=True))) for row in cursor.fetchall()]
 
     def read_parquet(self, table: str) -> list[dict[str, Any]]:
         """The rows of a table's plain files, oldest load first, read without dlt's help."""

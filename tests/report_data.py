@@ -56,8 +56,7 @@ def _note_changes(pipeline: dlt.Pipeline, identifier: str, now: datetime) -> Non
         (1, "removed", False, None),
     ]
     with pipeline.sql_client() as client:
-        if pipeline.default_schema.tables.get("connector_changes"):
-            client.execute_sql("drop table connector_changes")
+        client.execute_sql("drop view if exists connector_changes")
         client.execute_sql(_CHANGES_TABLE)
         for age, change, baseline, changed in rows:
             client.execute_sql(

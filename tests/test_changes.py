@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from datetime import datetime, timezone
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import dlt
+import duckdb
 import pytest
 from dlt.common.pipeline import LoadInfo
 from hypothesis import given
@@ -17,10 +19,8 @@ from hypothesis import strategies as st
 from pipelines.load_connectors import run
 from pipelines.runs import run_load
 from pipelines.sandbox import Fault, Sandbox
-from sources.supermetrics_connectors.cursors import WHOLE_TEAM
-from sources.supermetrics_connectors.listing import Listing
-from sources.supermetrics_connectors.sync import compare
-from tests.test_kill import ARGUMENTS, STATE_FIRST, STATE_LAST, killed_within_the_load
+from sources.supermetrics_connectors.changes import select
+from tests.test_kill import ARGUMENTS, MOMENTS, killed_within_the_load
 from tests.warehouse import Warehouse
 
 TEAM, OTHER = 936506, 941277
@@ -30,7 +30,6 @@ Rows = Callable[..., list[tuple[Any, ...]]]
 
 BASELINE = ("", "added", True)
 CONFIGURATIONS_BASELINE = ("", "configuration_changed", True)
-CHANGES_MERGED = "merge of connector_changes"
 
 
 def configuration(**definition: Any) -> dict[str, Any]:
@@ -60,14 +59,11 @@ def test_a_first_listing_is_one_row_of_its_own_kind(sandbox: Sandbox, load: Load
     for name in "ABC":
         sandbox.add_connector(TEAM, name, configuration=configuration())
     load()
-    assert rows("connector_changes", "connector_identifier", "change", "baseline") == [BASELINE]
     load(include_configs=True)
-    assert rows("connector_changes", "connector_identifier", "change", "baseline") == [
-        BASELINE,
-        CONFIGURATIONS_BASELINE,
-    ]
     sandbox.add_connector(OTHER, "A", configuration=configuration())
     load(include_configs=True)
+    of_the_team = rows("connector_changes", "connector_identifier", "change", "baseline", where=f"team_id = {TEAM}")
+    assert of_the_team == [BASELINE, CONFIGURATIONS_BASELINE]
     assert rows("connector_changes", "count(*)", where="baseline") == [(4,)]
     assert seen(rows) == []
 
@@ -99,8 +95,8 @@ def test_each_change_is_a_row(sandbox: Sandbox, load: Load, rows: Rows) -> None:
         ("E", "added", "Name E", "2025-04-04", None),
     ]
     assert {at >= before for (at,) in rows("connector_changes", "detected_at", where="not baseline")} == {True}
-    (load_id,) = load(include_configs=True).loads_ids
-    assert rows("connector_changes", "count(*)", where=f"_dlt_load_id = '{load_id}'") == [(0,)]
+    load(include_configs=True)
+    assert rows("connector_changes", *columns, where="not baseline") == found
 
 
 def test_a_configuration_tells_its_paths_and_no_values(sandbox: Sandbox, load: Load, rows: Rows) -> None:
@@ -183,7 +179,6 @@ def test_a_skipped_team_is_no_baseline(sandbox: Sandbox, load: Load, rows: Rows)
     for team in (TEAM, OTHER):
         sandbox.fault(Fault(403), team_id=team)
     load(on_team_error="skip")
-    assert rows("connector_changes", "team_id") == [(TEAM,)]
     load()
     assert rows("connector_changes", "team_id", "change", "baseline") == [
         (TEAM, "added", True),
@@ -231,54 +226,71 @@ def test_a_load_that_fails_tells_nothing_and_the_next_one_all(
     assert seen(rows) == [("B", "added")]
 
 
-listed = st.dictionaries(st.sampled_from("ABCD"), st.tuples(st.integers(0, 2), st.sampled_from([None, "x", "y"])))
-runs = st.lists(st.tuples(listed, st.booleans(), st.booleans(), st.booleans(), st.booleans()), max_size=6)
+# --- the query itself -------------------------------------------------------------------------------------------------
+
+contents = st.sampled_from([None, "x", "y"])
+states = st.dictionaries(st.sampled_from("ABC"), st.tuples(st.sampled_from(["p", "q"]), contents), max_size=3)
 
 
-@given(runs)
-def test_the_changes_add_up_to_what_is_listed(history: list[Any]) -> None:
-    """Replayed from the baseline on, through short answers, configurations on and off, interruptions and refreshes."""
-    connectors: dict[str, Any] = {}
-    configurations: dict[str, Any] = {}
-    known: dict[str, int] = {}
-    contents: dict[str, str | None] = {}
-    for number, (content, complete, with_configurations, refresh, interrupted) in enumerate(history):
-        if interrupted:
-            for fingerprints in (*connectors.values(), *configurations.values()):
-                fingerprints[WHOLE_TEAM] = ""
-        sync = compare(listing(content, complete, with_configurations), connectors, configurations, refresh)
-        found = {(c.identifier, c.kind) for c in sync.changes if not c.is_baseline}
-        assert len(found) == len(sync.changes) - sum(c.is_baseline for c in sync.changes)
-        assert any(c.is_baseline and c.kind == "added" for c in sync.changes) is (number == 0)
-        if number:
-            expected = {(name, "added") for name in content.keys() - known.keys()}
-            expected |= {(name, "updated") for name in content.keys() & known.keys() if content[name][0] != known[name]}
-            expected |= {(name, "removed") for name in known.keys() - content.keys() if complete}
-            assert {each for each in found if each[1] != "configuration_changed"} == expected
-        known = {**({} if complete else known), **{name: version for name, (version, _) in content.items()}}
-        if with_configurations:
-            # an incomplete listing does not say that a configuration is gone
-            now = {n: text for n, (_, text) in content.items() if text or complete or not contents.get(n)}
-            changed = {name for name in now.keys() & contents.keys() if now[name] != contents[name]}
-            assert {name for name, kind in found if kind == "configuration_changed"} == changed
-            contents = {**({} if complete else contents), **now}
-        elif complete:
-            contents = {name: text for name, text in contents.items() if name in content}
-        connectors["7"] = dict(sync.connectors.fingerprints)
-        if with_configurations or "7" in configurations:
-            configurations["7"] = dict(sync.configurations.fingerprints)
+@given(st.lists(states, min_size=1, max_size=6), st.booleans())
+def test_the_changes_add_up_to_what_is_listed(years: list[dict[str, tuple[str, str | None]]], doubled: bool) -> None:
+    """From listing to listing, whatever came, changed, went and came back; copies of rows tell nothing twice."""
+    expected: list[tuple[int, str, str]] = []
+    for number, (before, now) in enumerate(pairwise(years), 2):
+        expected += [(number, name, "added") for name in now.keys() - before.keys()]
+        expected += [(number, name, "removed") for name in before.keys() - now.keys()]
+        for name in now.keys() & before.keys():
+            expected += [(number, name, "updated")] * (now[name][0] != before[name][0])
+            expected += [(number, name, "configuration_changed")] * (now[name][1] != before[name][1])
+    with duckdb.connect() as connection:
+        versions = [{n: s[0] for n, s in year.items()} for year in years]
+        configured = [{n: s[1] for n, s in year.items() if s[1]} for year in years]
+        _write_history(connection, "connector_versions", versions, versions)
+        _write_history(connection, "connector_configurations", configured, versions)
+        connection.execute(
+            "create table team_syncs as select 1 as team_id, 'ok' as status,"
+            " to_timestamp(unnest(range(20))) as started_at"
+        )
+        if doubled:
+            for table in ("connector_versions", "connector_configurations"):
+                connection.execute(f"insert into {table} select * from {table}")
+        sql = select(str, json="cast('{}' as json)".format)
+        found = connection.execute(
+            f"select epoch(detected_at)::int, connector_identifier, change from ({sql}) where not baseline"
+        ).fetchall()
+    first = min((i for i, year in enumerate(years, 1) if year), default=0)
+    # what there is first is the baseline
+    expected = [each for each in expected if each[2] == "configuration_changed" or each[0] > first]
+    assert sorted(found) == sorted(expected)
 
 
-def listing(content: dict[str, tuple[int, str | None]], complete: bool, with_configurations: bool) -> Listing:
-    """A listing of team 7: a number for each connector's content, and a text for that of its configuration."""
-    at = datetime(2026, 1, 1, tzinfo=timezone.utc)
-    connectors: dict[str, dict[str, Any]] = {}
-    for name, (version, text) in content.items():
-        connectors[name] = {"connector_identifier": name, "name": str(version), "updated_at": at}
-        if with_configurations and text:
-            connectors[name]["configuration"] = {"configuration_json": "{}", "content_hash": text}
-    counted = len(content) + (not complete)
-    return Listing(7, at, 1, connectors, counted, len(content), 200, has_configurations=with_configurations)
+def _write_history(
+    connection: duckdb.DuckDBPyConnection, table: str, years: list[dict[str, str]], connectors: list[dict[str, str]]
+) -> None:
+    """What the source would have written of these listings of team 1, one a second."""
+    connection.execute(
+        f"create table {table} (team_id bigint, connector_identifier text, _dlt_id text, name text,"
+        " updated_at timestamptz, paths_added json, paths_removed json, paths_changed json,"
+        " _dlt_valid_from timestamptz, _dlt_valid_to timestamptz, _dlt_load_id text)"
+    )
+    current: dict[str, tuple[str, int]] = {}
+    closed: list[tuple[str, str, int, int | None]] = []
+    gained: set[tuple[str, int]] = set()
+    for second, year in enumerate([{}, *years]):
+        ended = [name for name, (content, _) in current.items() if year.get(name) != content]
+        closed += [(name, *current.pop(name), second) for name in ended]
+        for name in year.keys() - current.keys():
+            current[name] = year[name], second
+            is_new = second < 2 or name not in connectors[second - 2]
+            if not is_new and not any(each[0] == name and each[3] == second for each in closed):
+                gained.add((name, second))
+    rows = [*closed, *((name, content, second, None) for name, (content, second) in current.items())]
+    for name, content, start, end in rows:
+        came = '["$"]' if (name, start) in gained else None
+        connection.execute(
+            f"insert into {table} values (1, ?, ?, ?, null, ?, null, null, to_timestamp(?), to_timestamp(?), 'load')",
+            [name, content, name, came, start, end],
+        )
 
 
 # --- loads that were killed -------------------------------------------------------------------------------------------
@@ -300,7 +312,7 @@ def customer(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
 @pytest.fixture
 def warehouse(tmp_path: Path) -> Warehouse:
     """The file that the command line writes to."""
-    return Warehouse(tmp_path / "supermetrics.duckdb")
+    return Warehouse(tmp_path / "supermetrics_connectors.duckdb")
 
 
 def change(sandbox: Sandbox) -> None:
@@ -319,18 +331,6 @@ CHANGED = [
     ("NEW", "added"),
 ]
 
-KILLS = [
-    (CHANGES_MERGED, "merge of connectors"),
-    (CHANGES_MERGED, "merge of connector_configurations"),
-    ("merge of connectors", CHANGES_MERGED),
-    ("merge of connector_configurations", CHANGES_MERGED),
-    ("rows of connectors", CHANGES_MERGED),
-    ("rows of _dlt_pipeline_state", CHANGES_MERGED),
-    (CHANGES_MERGED, "rows of _dlt_pipeline_state"),
-    STATE_LAST,
-    STATE_FIRST,
-]
-
 
 def told(warehouse: Warehouse) -> list[tuple[str, str]]:
     """The changes in the file."""
@@ -338,7 +338,7 @@ def told(warehouse: Warehouse) -> list[tuple[str, str]]:
     return sorted((row["connector_identifier"], row["change"]) for row in found)
 
 
-@pytest.mark.parametrize(("held", "last"), KILLS)
+@pytest.mark.parametrize(("held", "last"), MOMENTS)
 def test_a_killed_load_s_changes_are_told_once(customer: Sandbox, warehouse: Warehouse, held: str, last: str) -> None:
     """However much of it the warehouse has, half merged rows included."""
     change(customer)
@@ -351,20 +351,6 @@ def test_a_killed_load_s_changes_are_told_once(customer: Sandbox, warehouse: War
     assert {row["paths_changed"] for row in found} == {None, '["$.v"]'}
 
 
-@pytest.mark.parametrize(("held", "last"), KILLS)
-def test_changes_that_were_undone_before_they_were_loaded_are_not_told(
-    customer: Sandbox, warehouse: Warehouse, held: str, last: str
-) -> None:
-    """Or the table would tell of a connector that came and never went."""
-    before = customer.connectors(TEAM)
-    change(customer)
-    killed_within_the_load(held, last)
-    customer.add_team(TEAM, before)
-    for _ in range(2):
-        assert run([*ARGUMENTS]) == 0
-        assert told(warehouse) == []
-
-
 def test_a_first_load_that_was_killed_leaves_one_baseline(
     sandbox: Sandbox, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -373,7 +359,7 @@ def test_a_first_load_that_was_killed_leaves_one_baseline(
     monkeypatch.setenv("SOURCES__SUPERMETRICS__BASE_URL", sandbox.url)
     monkeypatch.setenv("SOURCES__SUPERMETRICS__TEAM_IDS", str(TEAM))
     sandbox.add_connector(TEAM, "A", configuration=configuration())
-    killed_within_the_load("merge of connectors", CHANGES_MERGED)
+    killed_within_the_load("rows of connectors", "rows of connector_versions")
     assert run([*ARGUMENTS]) == 0
     assert warehouse.query("select count(*) as n from connector_changes") == [{"n": 2}]
     assert told(warehouse) == []

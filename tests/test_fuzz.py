@@ -20,7 +20,9 @@ from hypothesis import strategies as st
 from pipelines.runs import root_cause
 from pipelines.sandbox import Fault, Sandbox
 from sources.supermetrics_connectors import tables
+from sources.supermetrics_connectors.batch import Batch, Run
 from sources.supermetrics_connectors.client import Answer, SupermetricsClient
+from sources.supermetrics_connectors.contracts import CONNECTOR_CONFIGURATIONS, CONNECTOR_VERSIONS, CONNECTORS
 from sources.supermetrics_connectors.exceptions import SupermetricsError
 from sources.supermetrics_connectors.listing import (
     CONNECTOR_FIELDS,
@@ -30,7 +32,7 @@ from sources.supermetrics_connectors.listing import (
     read_listing,
 )
 from sources.supermetrics_connectors.settings import Settings, SupermetricsConfiguration
-from sources.supermetrics_connectors.sync import compare
+from sources.supermetrics_connectors.strategies import STRATEGIES
 
 TEAM = 1
 column_name = NamingConvention().normalize_identifier
@@ -175,13 +177,14 @@ def test_any_body_makes_its_rows_or_an_error(asking: Callable[[Fault], Supermetr
     sent = decoded(body)["connectors"]
     assert set(listing.connectors) == {each["connector_identifier"] for each in sent}
     assert listing.received == len(sent)
-    sync = compare(listing, {}, {})
-    for rows, schema in (
-        (list(sync.connector_rows()), tables.CONNECTORS),
-        (list(sync.configuration_rows()), tables.CONNECTOR_CONFIGURATIONS),
+    batch = Batch(Run([TEAM], STRATEGIES["duckdb"]), [listing])
+    for rows, contract in (
+        (list(batch.connector_rows()), CONNECTORS),
+        (list(batch.version_rows(CONNECTOR_VERSIONS)), CONNECTOR_VERSIONS),
+        (list(batch.version_rows(CONNECTOR_CONFIGURATIONS)), CONNECTOR_CONFIGURATIONS),
     ):
         assert all(row["team_id"] == TEAM for row in rows)
-        for row, written in zip(rows, tables.to_table(rows, schema, {}).to_pylist(), strict=True):
+        for row, written in zip(rows, tables.to_table(rows, contract.schema("mirror"), {}).to_pylist(), strict=True):
             assert_written(row, written)
     for identifier, connector in listing.connectors.items():
         assert any(is_as_sent(connector, each) for each in sent if each["connector_identifier"] == identifier)

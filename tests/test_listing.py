@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sources.supermetrics_connectors.client import Answer
-from sources.supermetrics_connectors.cursors import connector_fingerprint
+from sources.supermetrics_connectors.compare import connector_hash
 from sources.supermetrics_connectors.exceptions import SupermetricsContractError, SupermetricsServerError
 from sources.supermetrics_connectors.json_text import parse_json
 from sources.supermetrics_connectors.listing import OWN_COLUMNS, Listing, Record, parse_timestamp, read_listing
@@ -400,4 +400,4 @@ def test_json_nested_to_the_limit_is_stored() -> None:
     """Only what really cannot be written is refused: 254 levels, of which the record is one."""
     record = read_one({**configured(configuration_json=_nested(253)), "added": _nested(253)})
     assert record["configuration"]["configuration_json"].count("{") == 253
-    assert connector_fingerprint(record)
+    assert connector_hash(record)

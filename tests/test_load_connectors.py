@@ -102,7 +102,9 @@ def running(*command: str) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-def ask(sql: str, file: Path | str = "supermetrics.duckdb", dataset: str = "supermetrics") -> list[tuple[Any, ...]]:
+def ask(
+    sql: str, file: Path | str = "supermetrics_connectors.duckdb", dataset: str = "supermetrics"
+) -> list[tuple[Any, ...]]:
     """Asks the DuckDB file that the command line left."""
     with duckdb.connect(str(file)) as connection:
         connection.execute(f"set timezone = 'UTC'; set schema = '{dataset}'")
@@ -118,7 +120,7 @@ def listed(sandbox: Sandbox) -> list[tuple[int, str, str]]:
     )
 
 
-def loaded(file: Path | str = "supermetrics.duckdb", dataset: str = "supermetrics") -> list[tuple[Any, ...]]:
+def loaded(file: Path | str = "supermetrics_connectors.duckdb", dataset: str = "supermetrics") -> list[tuple[Any, ...]]:
     """The same of every row of `connectors`."""
     return ask("select team_id, connector_identifier, name from connectors order by all", file, dataset)
 
@@ -134,9 +136,9 @@ def totals(outcome: Outcome) -> str:
 
 
 def test_load_writes_every_connector_to_the_default_file(api: Sandbox, cli: Command) -> None:
-    """`supermetrics.duckdb` in the current folder, schema `supermetrics`: what all of the documentation builds on."""
+    """`supermetrics_connectors.duckdb` here, schema `supermetrics`: what all of the documentation builds on."""
     assert cli("load").code == 0
-    assert loaded(Path.cwd() / "supermetrics.duckdb") == listed(api)
+    assert loaded(Path.cwd() / "supermetrics_connectors.duckdb") == listed(api)
 
 
 def test_load_tells_the_sums_the_teams_and_where_the_data_is(api: Sandbox, cli: Command) -> None:
@@ -150,7 +152,7 @@ def test_load_tells_the_sums_the_teams_and_where_the_data_is(api: Sandbox, cli: 
         [str(LOYALTY), "ok", "2", "2", "0", "1", request_ids[LOYALTY]],
         [str(PODCAST), "ok", "2", "2", "0", "2", request_ids[PODCAST]],
     ]
-    assert f"Data:    duckdb:///{Path.cwd() / 'supermetrics.duckdb'}, dataset supermetrics\n" in outcome.out
+    assert f"Data:    duckdb:///{Path.cwd() / 'supermetrics_connectors.duckdb'}, dataset supermetrics\n" in outcome.out
     assert outcome.err == ""
 
 
@@ -160,9 +162,9 @@ def test_configurations_are_compressed(api: Sandbox, cli: Command) -> None:
         definition = {"fields": [{"id": f"field_{number}_{i}", "path": "$.orders[*].value"} for i in range(100)]}
         api.add_connector(CRM, f"C{number}", configuration={"configuration_json": definition})
     assert cli("load", "--include-configs").code == 0
-    with duckdb.connect("supermetrics.duckdb", read_only=True) as connection:
+    with duckdb.connect("supermetrics_connectors.duckdb", read_only=True) as connection:
         found = connection.execute(
-            "select distinct compression from pragma_storage_info('supermetrics.supermetrics.connector_configurations')"
+            "select distinct compression from pragma_storage_info('supermetrics.connector_configurations')"
             " where column_name = 'configuration_json' and segment_type <> 'VALIDITY'"
         ).fetchall()
     assert found == [("ZSTD",) if duckdb.__version__ >= "2" else ("Uncompressed",)]
@@ -210,7 +212,7 @@ def test_json_is_one_object_and_nothing_else(api: Sandbox, cli: Command) -> None
         (LOYALTY, "ok", 2),
         (PODCAST, "ok", 2),
     ]
-    assert result["location"] == f"duckdb:///{Path.cwd() / 'supermetrics.duckdb'}"
+    assert result["location"] == f"duckdb:///{Path.cwd() / 'supermetrics_connectors.duckdb'}"
     assert {team["request_id"] for team in result["teams"]} == {request.request_id for request in api.requests}
 
 
@@ -231,8 +233,8 @@ def test_team_option_is_repeatable_and_wins_over_the_configuration(api: Sandbox,
 def test_full_refresh_writes_every_row_anew(api: Sandbox, cli: Command) -> None:
     """The way out for whoever does not trust the rows: all of them come from the last load, none is doubled."""
     cli("load", "--include-configs")
-    with duckdb.connect("supermetrics.duckdb") as connection:
-        connection.execute("update supermetrics.supermetrics.connectors set name = 'vandalised'")
+    with duckdb.connect("supermetrics_connectors.duckdb") as connection:
+        connection.execute("update supermetrics.connectors set name = 'vandalised'")
     outcome = cli("load", "--include-configs", "--full-refresh")
     assert "7 connectors, 7 changed" in totals(outcome)
     assert loaded() == listed(api)
@@ -293,13 +295,13 @@ def test_two_folders_used_in_turn_each_stay_right(
             monkeypatch.chdir(tmp_path / folder)
             assert cli("load").code == 0
             assert loaded() == listed(api)
-    assert loaded(tmp_path / "one" / "supermetrics.duckdb") != listed(api)
+    assert loaded(tmp_path / "one" / "supermetrics_connectors.duckdb") != listed(api)
 
 
 def test_deleted_file_is_loaded_whole_again(api: Sandbox, cli: Command) -> None:
     """What was in the file is all that is remembered of it."""
     cli("load")
-    Path("supermetrics.duckdb").unlink()
+    Path("supermetrics_connectors.duckdb").unlink()
     assert "7 connectors, 7 changed" in totals(cli("load"))
     assert loaded() == listed(api)
 
@@ -590,7 +592,9 @@ def test_second_run_of_a_pipeline_says_so(api: Sandbox, cli: Command, tmp_path: 
 @pytest.mark.usefixtures("api")
 def test_duckdb_file_open_elsewhere_is_told_with_what_to_do(cli: Command) -> None:
     """DuckDB lets one process in: mostly it is somebody's notebook, and DuckDB's text has its process id."""
-    hold = "import duckdb, time; c = duckdb.connect('supermetrics.duckdb'); print(flush=True); time.sleep(60)"
+    hold = (
+        "import duckdb, time; c = duckdb.connect('supermetrics_connectors.duckdb'); print(flush=True); time.sleep(60)"
+    )
     with running(sys.executable, "-c", hold) as holder:
         assert holder.stdout
         holder.stdout.readline()
@@ -608,12 +612,12 @@ def test_duckdb_file_open_elsewhere_is_told_with_what_to_do(cli: Command) -> Non
 @pytest.mark.usefixtures("api")
 def test_file_that_is_no_database_is_named_and_left_alone(cli: Command) -> None:
     """A file of that name may be anything, and is not ours to overwrite."""
-    Path("supermetrics.duckdb").write_text("notes of somebody, not a database")
+    Path("supermetrics_connectors.duckdb").write_text("notes of somebody, not a database")
     outcome = cli("load")
     assert (outcome.code, outcome.out) == (1, "")
-    assert str(Path.cwd() / "supermetrics.duckdb") in outcome.err
+    assert str(Path.cwd() / "supermetrics_connectors.duckdb") in outcome.err
     assert "Traceback" not in outcome.err
-    assert Path("supermetrics.duckdb").read_text() == "notes of somebody, not a database"
+    assert Path("supermetrics_connectors.duckdb").read_text() == "notes of somebody, not a database"
 
 
 # --- check ------------------------------------------------------------------------------------------------------------
@@ -624,7 +628,7 @@ def test_check_asks_for_each_team_once_and_loads_nothing(api: Sandbox, cli: Comm
     outcome = cli("check")
     assert outcome.code == 0
     assert sorted(request.team_id or 0 for request in api.requests) == api.team_ids
-    assert not Path("supermetrics.duckdb").exists()
+    assert not Path("supermetrics_connectors.duckdb").exists()
     remaining = {request.team_id: str(5000 - n) for n, request in enumerate(api.requests, start=1)}
     ids = {request.team_id: request.request_id for request in api.requests}
     rows = [line.split() for line in outcome.out.splitlines() if re.match(r"\s*\d{6}\s", line)]

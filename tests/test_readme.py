@@ -40,7 +40,7 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setenv("DLT_DATA_DIR", str(folder / "dlt"))
         patch.setenv("RUNTIME__DLTHUB_TELEMETRY", "false")
         assert run(["load", "--sandbox", "--include-configs"]) == Exit.OK
-    return folder / "supermetrics.duckdb"
+    return folder / "supermetrics_connectors.duckdb"
 
 
 @pytest.fixture

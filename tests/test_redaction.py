@@ -484,6 +484,6 @@ def test_check_says_that_there_are_no_secrets(command: Sandbox, capsys: pytest.C
 def test_load_takes_no_redact(rows: Rows, database: Path) -> None:
     """The option for whoever needs the raw text."""
     assert run(["load", "--include-configs", "--json", "--no-redact"]) == 0
-    (Path.cwd() / "supermetrics.duckdb").rename(database)
+    (Path.cwd() / "supermetrics_connectors.duckdb").rename(database)
     ((text,),) = rows("connector_configurations", "configuration_json::varchar")
     assert orjson.loads(text) == OAUTH_1

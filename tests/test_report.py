@@ -140,15 +140,15 @@ def test_a_failed_sync_offers_its_request_id(
 def test_what_the_dataset_lacks_is_said(
     sandbox: Sandbox, load: Load, pipeline: dlt.Pipeline, report: Callable[[], str]
 ) -> None:
-    """Configurations are optional, and an older dataset has no changes: the rest of the page is there."""
+    """Configurations are optional, and so is the history for who selects tables: the rest of the page is there."""
     sandbox.add_connector(BIG)
     load(on=pipeline)
     with pipeline.sql_client() as client:
-        client.execute_sql("drop table if exists connector_changes")
+        client.execute_sql("drop table connector_versions")
     html = report()
 
     assert set(Page(html).tables) == {"connectors-by-team", "age", "stale"}
-    assert "The table connector_changes is not there yet" in html
+    assert "The history of the connectors is not there yet" in html
     assert "No configurations are loaded. Load them with: supermetrics-connectors load --include-configs" in html
     assert "No sync has failed." in html
 
@@ -249,7 +249,7 @@ def test_the_default_file_is_reported_while_others_read_it(
 
 READER = """
 import duckdb
-connection = duckdb.connect("supermetrics.duckdb", read_only=True)
+connection = duckdb.connect("supermetrics_connectors.duckdb", read_only=True)
 print("open", flush=True)
 input()
 """
@@ -305,4 +305,4 @@ def test_a_whole_table_is_read_as_arrow_from_the_file_that_was_loaded(recwarn: p
 
     assert pipeline.dataset().connectors.arrow().num_rows == 7
     assert not [warning for warning in recwarn if "Arrow" in str(warning.message)]
-    assert [each.name for each in Path().glob("*.duckdb")] == ["supermetrics.duckdb"]
+    assert [each.name for each in Path().glob("*.duckdb")] == ["supermetrics_connectors.duckdb"]

@@ -63,9 +63,11 @@ def test_columns_have_the_types_promised(sandbox: Sandbox, load: Load, query: Qu
     """They are the interface of every query written on top."""
     sandbox.add_connector(TEAM, "A", configuration=configuration())
     load(include_configs=True)
+    sandbox.edit_connector(TEAM, "A", name="edited")
+    load(include_configs=True)
     columns = {
         table: {name: type_ for name, type_, *_ in query(f"describe {table}")}
-        for table in ("connectors", "connector_configurations", "connector_changes", "team_syncs")
+        for table in ("connectors", "connector_versions", "connector_configurations", "connector_changes", "team_syncs")
     }
     timestamp = "TIMESTAMP WITH TIME ZONE"
     assert columns["connectors"] == {
@@ -76,8 +78,15 @@ def test_columns_have_the_types_promised(sandbox: Sandbox, load: Load, query: Qu
         "logo_url": "VARCHAR",
         "created_at": timestamp,
         "updated_at": timestamp,
+        "content_hash": "VARCHAR",
         "_deleted": "BOOLEAN",
         "_dlt_load_id": "VARCHAR",
+    }
+    assert columns["connector_versions"] == {
+        **{name: type_ for name, type_ in columns["connectors"].items() if name != "_deleted"},
+        "_dlt_id": "VARCHAR",
+        "_dlt_valid_from": timestamp,
+        "_dlt_valid_to": timestamp,
     }
     assert columns["connector_configurations"] == {
         "team_id": "BIGINT",
@@ -87,6 +96,7 @@ def test_columns_have_the_types_promised(sandbox: Sandbox, load: Load, query: Qu
         "created_at": timestamp,
         "updated_at": timestamp,
         "content_hash": "VARCHAR",
+        **dict.fromkeys(("paths_added", "paths_removed", "paths_changed"), "JSON"),
         "_dlt_id": "VARCHAR",
         "_dlt_load_id": "VARCHAR",
         "_dlt_valid_from": timestamp,
@@ -123,8 +133,6 @@ def test_columns_have_the_types_promised(sandbox: Sandbox, load: Load, query: Qu
         "paths_added": "JSON",
         "paths_removed": "JSON",
         "paths_changed": "JSON",
-        "_deleted": "BOOLEAN",
-        "_dlt_load_id": "VARCHAR",
     }
     keys = [
         column["name"]
@@ -132,7 +140,7 @@ def test_columns_have_the_types_promised(sandbox: Sandbox, load: Load, query: Qu
         if column.get("primary_key")
     ]
     assert keys == ["team_id", "connector_identifier"]
-    assert set(pipeline.default_schema.data_table_names()) == set(columns)
+    assert set(pipeline.default_schema.data_table_names()) == set(columns) - {"connector_changes"}
 
 
 def test_without_include_configs_there_is_no_table_of_them(sandbox: Sandbox, load: Load, query: Query) -> None:
@@ -141,7 +149,7 @@ def test_without_include_configs_there_is_no_table_of_them(sandbox: Sandbox, loa
     load()
     tables = query("select table_name from duckdb_tables() where schema_name = 'supermetrics' order by all")
     assert [name for (name,) in tables if not name.startswith("_dlt_")] == [
-        "connector_changes",
+        "connector_versions",
         "connectors",
         "team_syncs",
     ]

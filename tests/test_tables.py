@@ -11,7 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sources.supermetrics_connectors.tables import CONNECTOR_CONFIGURATIONS, CONNECTORS, TEAM_SYNCS, TIMESTAMP, to_table
+from sources.supermetrics_connectors import contracts
+from sources.supermetrics_connectors.contracts import TIMESTAMP
+from sources.supermetrics_connectors.tables import to_table
+
+CONNECTORS = contracts.CONNECTORS.schema("mirror")
+CONNECTOR_CONFIGURATIONS = contracts.CONNECTOR_CONFIGURATIONS.schema("mirror")
+TEAM_SYNCS = contracts.TEAM_SYNCS.schema("mirror")
+
 
 NOW = datetime(2026, 4, 6, 10, 59, 4, 123_456, tzinfo=timezone.utc)
 KEY = {"team_id": 1, "connector_identifier": "A"}

@@ -18,6 +18,7 @@ Rows = dict[str, dict[str, Any]]
 
 KEYS = {
     "connectors": "team_id, connector_identifier",
+    "connector_versions": "_dlt_id, _dlt_valid_from",
     "connector_configurations": "_dlt_id, _dlt_valid_from",
     "team_syncs": "team_id, started_at",
     "_dlt_loads": "load_id",
@@ -46,7 +47,9 @@ class Warehouse:
 
     def connectors(self, team_id: int) -> Rows:
         """The team's connectors."""
-        return _by_identifier(self.query(f"select * exclude _dlt_load_id from connectors where team_id = {team_id}"))
+        return _by_identifier(
+            self.query(f"select * exclude (_dlt_load_id, content_hash) from connectors where team_id = {team_id}")
+        )
 
     def configurations(self, team_id: int) -> Rows:
         """The team's current configurations, version and content."""
@@ -58,9 +61,8 @@ class Warehouse:
 
     def contents(self) -> list[list[dict[str, Any]]]:
         """Everything in the tables but the notes of what was tried."""
-        return [
-            self.query(f"select * from {table} order by all") for table in ("connectors", "connector_configurations")
-        ]
+        tables = ("connectors", "connector_versions", "connector_configurations")
+        return [self.query(f"select * from {table} order by all") for table in tables]
 
     def doubled(self) -> dict[str, list[dict[str, Any]]]:
         """Keys that two rows share, by table; empty if all is well."""
@@ -71,11 +73,16 @@ class Warehouse:
         return {table: rows for table, rows in found.items() if rows}
 
     def overlapping_versions(self) -> list[dict[str, Any]]:
-        """Versions of a configuration that hold at a time when another one does; empty if all is well."""
-        return self.query(
-            "select * from connector_configurations qualify coalesce(_dlt_valid_to, 'infinity') >"
-            " lead(_dlt_valid_from) over (partition by team_id, connector_identifier order by _dlt_valid_from)"
-        )
+        """Versions that hold at a time when another one does, or end before they begin; empty if all is well."""
+        return [
+            row
+            for table in ("connector_versions", "connector_configurations")
+            for row in self.query(
+                f"select * from {table} qualify _dlt_valid_to < _dlt_valid_from"
+                " or coalesce(_dlt_valid_to, 'infinity') >"
+                " lead(_dlt_valid_from) over (partition by team_id, connector_identifier order by _dlt_valid_from)"
+            )
+        ]
 
 
 def listed_connectors(sandbox: Sandbox, team_id: int) -> Rows:

@@ -1,39 +1,36 @@
 """Loads the custom connectors of Supermetrics' Connector Builder, team by team, with their configurations' history."""
 
 import logging
-from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager
-from datetime import datetime, timezone
-from functools import partial
-from typing import Any, Protocol
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import dlt
-import pyarrow as pa
 from dlt.common.configuration.container import Container
 from dlt.common.pipeline import PipelineContext
 from dlt.common.runtime.collector import NULL_COLLECTOR
 from dlt.common.typing import TSecretStrValue
 from dlt.extract import DltResource
 
-from . import changes, history, lake, tables
-from .cursors import WHOLE_TEAM, Difference, Memory
+from .batch import Batch, Run
+from .changes import show_changes, told_apart
+from .contracts import CONNECTOR_CONFIGURATIONS, CONNECTOR_VERSIONS, CONNECTORS, TEAM_SYNCS, Contract
 from .exceptions import SupermetricsError
 from .fetch import Fetcher, OnProgress
-from .listing import Listing, Record
-from .settings import DEFAULT_BASE_URL, OnTeamError, Settings, SupermetricsConfiguration, TableFormat
-from .strategies import Strategy, TableName, choose_here, refuse_mixture
-from .sync import Batch, compare
+from .listing import Record
+from .settings import (
+    DEFAULT_BASE_URL,
+    DEFAULT_MAX_ANSWER_BYTES,
+    OnTeamError,
+    Settings,
+    SupermetricsConfiguration,
+    TableFormat,
+)
+from .write import arrow, as_it_is, column_name, refuse_mixture, refuse_other_dispositions
 
 logger = logging.getLogger(__name__)
 
 
-class How(Protocol):  # a class: on Python 3.10 dlt fails at Callable[…] in a signature
-    """Says how to write to the destination of the running pipeline: the source may be older than the pipeline."""
-
-    def __call__(self) -> Strategy: ...
-
-
-__all__ = ["SupermetricsError", "failed_sync", "forget_teams", "retract_changes", "supermetrics_source"]
+__all__ = ["SupermetricsError", "record_syncs", "supermetrics_source"]
 
 
 # `dlt init` writes its slots to [sources.supermetrics_connectors], named for this folder. dlt reads settings there, and
@@ -51,14 +48,15 @@ def supermetrics_source(
     request_max_attempts: int = 5,
     request_backoff_factor: float = 0.5,
     request_max_retry_delay: float = 20.0,
+    max_answer_bytes: int = DEFAULT_MAX_ANSWER_BYTES,
     full_refresh: bool = False,
     redact_secrets: bool = True,
     table_format: TableFormat | None = None,
     snapshot: bool = False,
 ) -> Iterable[DltResource]:
-    """The tables `connectors`, `connector_configurations`, `connector_changes` and `team_syncs` of some teams.
+    """The tables `connectors`, `connector_versions`, `connector_configurations` and `team_syncs` of some teams.
 
-    One request a team feeds every table. Only what changed since the last run is written.
+    One request a team feeds every table. Each table is compared with what it holds, and only the difference is written.
 
     Args:
         team_ids: Team ids (1 … 2^63-1): a list, one id, or a string such as `"1,2"` or `"[1, 2]"`.
@@ -74,7 +72,9 @@ def supermetrics_source(
         request_max_attempts: Requests made for one answer before giving up, 1 … 100.
         request_backoff_factor: Seconds. The first delay between attempts is drawn from 0 … this; it doubles each time.
         request_max_retry_delay: Seconds. The longest such delay.
-        full_refresh: Whether to forget what is remembered of these teams and write all of their rows anew.
+        max_answer_bytes: The largest answer that is read, in bytes, packed or unpacked.
+        full_refresh: Whether to write all rows of `connectors` anew, and to look at every cell of the current versions:
+            a cell that somebody has edited by hand is as listed afterwards.
         redact_secrets: Whether secrets that somebody typed into a configuration are replaced before anything is hashed,
             written or logged, see `redaction.py`.
         table_format: `delta`, for Delta tables where dlt's `filesystem` destination would write plain files.
@@ -89,193 +89,97 @@ def supermetrics_source(
             No request has been made.
     """
     settings = Settings.check(SupermetricsConfiguration(**locals()))
-    how = partial(choose_here, settings.table_format, settings.snapshot)
-    fetched = listings(settings, how)
-    loaded = connectors(how), connector_configurations(how), connector_changes(how), team_syncs(how)
-    return [fetched, *(fetched | table for table in loaded)]
+    fetched = listings(settings)
+    return [
+        fetched,
+        *(fetched | table for table in (connectors, connector_versions, connector_configurations, team_syncs)),
+    ]
 
 
 @dlt.resource(selected=False)
-def listings(settings: Settings, how: How) -> Iterator[Batch]:
-    """What every team's one request found, compared with what is remembered; in batches that share an Arrow table."""
-    strategy = how()
-    refuse_mixture(strategy)
-    logger.info("Tables are written as %s: %s", strategy.way, strategy.why)
-    fetcher = Fetcher(settings, dlt.current.source_schema().naming.normalize_identifier)
-    if settings.full_refresh:  # even if it finds all as it was, it leaves a state in the destination as its mark
-        dlt.current.source_state()["refreshed_at"] = datetime.now(timezone.utc).isoformat()
-    empty = _empty_tables(strategy, settings)
+def listings(settings: Settings) -> Iterator[Batch]:
+    """What every team's one request found; in batches that share an Arrow table."""
+    run = Run.here(settings)
+    refuse_other_dispositions(run)
+    refuse_mixture(run)
+    logger.info("Tables are written as %s: %s", run.strategy.way, run.strategy.why)
+    fetcher = Fetcher(settings, column_name())
     for batch in fetcher.batches(_progress(len(settings.team_ids))):
-        if strategy.way == "snapshots":  # each begins anew
-            yield Batch([compare(listing, {}, {}, empty=_COMPARED) for listing in batch])
-        else:
-            memories = _memory("connectors"), _memory("connector_configurations")
-            yield Batch([compare(listing, *memories, settings.full_refresh, empty) for listing in batch], empty)
+        yield Batch(run, batch)
 
 
-# How a table is written depends on the destination, see strategies.py: its disposition, keys and formats come as hints
-# with the rows.
-@dlt.transformer
-def connectors(batch: Batch, how: How) -> Iterator[Any]:
+# How a table is written depends on the destination: its disposition, keys and formats come as hints with the rows, see
+# contracts.py and strategies.py.
+@dlt.transformer(write_disposition="merge", primary_key=CONNECTORS.key)
+def connectors(batch: Batch) -> Iterator[Any]:
     """One row a connector, as the API lists it now."""
-    strategy, rows = how(), [row for sync in batch.syncs for row in sync.connector_rows()]
-    listed = {sync.team_id for sync in batch.syncs if not sync.listing.error}
-    _remember("connectors", strategy, {sync.team_id: sync.connectors for sync in batch.syncs}, listed)
-    if strategy.way == "versions":
-        rows = lake.name_deletions(rows)
-    yield from _table("connectors", strategy, rows, "connectors" in batch.empty)
+    if batch.run.strategy.way == "versions":
+        from .delta import delete_doubled  # noqa: PLC0415 - deltalake is installed where it is needed
+
+        delete_doubled(CONNECTORS, batch.doubled(CONNECTORS))
+    yield from arrow(batch.run, CONNECTORS, list(batch.connector_rows()))
 
 
-@dlt.transformer
-def connector_configurations(batch: Batch, how: How) -> Iterator[Any]:
+@dlt.transformer(write_disposition="merge")
+def connector_versions(batch: Batch) -> Iterator[Any]:
+    """Every state of every connector's record ever seen; the current ones have no `_dlt_valid_to`."""
+    if batch.run.strategy.way != "snapshots":  # which say themselves what was when
+        yield from _versions(batch, CONNECTOR_VERSIONS, list(batch.version_rows(CONNECTOR_VERSIONS)))
+
+
+@dlt.transformer(write_disposition="merge")
+def connector_configurations(batch: Batch) -> Iterator[Any]:
     """Every version of every configuration ever seen; the current ones have no `_dlt_valid_to`."""
-    strategy, rows = how(), [row for sync in batch.syncs for row in sync.configuration_rows()]
-    listed = {sync.team_id for sync in batch.syncs if sync.listing.has_configurations}
-    _remember("connector_configurations", strategy, {sync.team_id: sync.configurations for sync in batch.syncs}, listed)
-    if not rows and not any(sync.listing.has_configurations for sync in batch.syncs):
-        return
-    if strategy.way == "versions":
-        rows, ended = lake.open_and_close(rows, dlt.current.load_package_state()["state"]["created_at"])
-        if ended.num_rows:
-            yield dlt.mark.with_hints(ended, dlt.mark.make_hints(**strategy.hints("connector_configurations")))
-    yield from _table("connector_configurations", strategy, rows, "connector_configurations" in batch.empty)
+    rows = told_apart(batch, list(batch.version_rows(CONNECTOR_CONFIGURATIONS)))
+    asked = any(listing.has_configurations for listing in batch.listings)
+    if asked or any(batch.superseded_rows(CONNECTOR_CONFIGURATIONS)):
+        yield from _versions(batch, CONNECTOR_CONFIGURATIONS, rows)
 
 
-@dlt.transformer
-def connector_changes(batch: Batch, how: How) -> Iterator[Any]:
-    """One row a change seen between two listings, and one a team for the first, before which nothing is known."""
-    strategy = how()
-    if strategy.way == "snapshots":  # which say themselves what was when
-        return
-    found = [(sync.listing, change) for sync in batch.syncs for change in sync.changes]
-    before = history.before(strategy, [(listing.team_id, change) for listing, change in found])
-    unknown = changes.Before()
-    rows = [changes.row(each, c, before.get((each.team_id, c.identifier), unknown)) for each, c in found]
-    yield from _table("connector_changes", strategy, rows)
+def _versions(batch: Batch, contract: Contract, rows: list[Record]) -> Iterator[Any]:
+    """New versions of a history, and the end of the stored ones that they put an end to."""
+    ended = list(batch.superseded_rows(contract))
+    if ended and batch.run.strategy.way == "versions":
+        from .delta import closed  # noqa: PLC0415 - deltalake is installed where it is needed
+
+        yield from as_it_is(batch.run, contract, closed(contract, [row["_dlt_id"] for row in ended], batch.run.at))
+        ended = []
+    yield from arrow(batch.run, contract, rows + ended)
 
 
-@dlt.transformer
-def team_syncs(batch: Batch, how: How) -> Iterator[Any]:
+@dlt.transformer(write_disposition="merge", primary_key=TEAM_SYNCS.key)
+def team_syncs(batch: Batch) -> Iterator[Any]:
     """One row a team and run: what was asked and answered."""
-    yield from _table("team_syncs", how(), [sync.summary_row() for sync in batch.syncs], keys_are_new=True)
+    if batch.changes(CONNECTOR_VERSIONS) or batch.changes(CONNECTOR_CONFIGURATIONS):
+        show_changes(batch.run)  # for the next reader: here nothing comes after the load
+    yield from arrow(batch.run, TEAM_SYNCS, _corrected(batch.run) + list(batch.sync_rows()))
 
 
-def failed_sync(error: SupermetricsError, started_at: datetime, table_format: str | None = None) -> DltResource:
-    """The failing team's row of `team_syncs`, for a run that failed as a whole and so loaded none.
-
-    Args:
-        error: Why it failed. Its team_id must be known.
-        started_at: When the run began, UTC.
-        table_format: That of `supermetrics_source`; by default the configured one.
-    """
-    duration_ms = round((datetime.now(timezone.utc) - started_at).total_seconds() * 1000)
-    sync = compare(Listing.failed(error, started_at, duration_ms), {}, {})
-    table_format = table_format or dlt.config.get("sources.supermetrics.table_format", str)
-    return dlt.resource([Batch([sync])], name="failed", selected=False) | team_syncs(
-        partial(choose_here, table_format, None)
-    )
+def _corrected(run: Run) -> list[Record]:
+    """The rows of loads that never completed, once."""
+    rows = [] if run.is_missing(TEAM_SYNCS) else [*run.unfinished_syncs]
+    if rows:
+        run.unfinished_syncs.clear()
+    return rows
 
 
-@dlt.resource(name="forgotten")
-def forget_teams(interrupted_loads: list[str]) -> Iterator[Any]:
-    """Trusts no team's rows, because loads that never completed may have left some of any of them; makes no table.
-
-    Until a complete listing has replaced all of a team's rows, whichever run that will be, they count as stale. What
-    the last completed load had listed stays known: the changes since are told when they are loaded.
+def record_syncs(
+    rows: list[Record], load_id: str | None = None, table_format: TableFormat | None = None
+) -> DltResource:
+    """Rows of `team_syncs` for a run that writes them when all else is in, or that failed.
 
     Args:
-        interrupted_loads: dlt's load packages, noted so that each is dealt with once.
+        rows: The rows.
+        load_id: The load that they tell of; the one that writes them by default.
+        table_format: That of `supermetrics_source`.
     """
-    state = dlt.current.source_state()
-    for resource_state in state.get("resources", {}).values():
-        memory = Memory(resource_state.get("teams", {}))
-        for team_id, fingerprints in memory.items():
-            memory[team_id] = {**fingerprints, WHOLE_TEAM: ""}
-    state["interrupted_loads"] = interrupted_loads
-    yield from ()
 
+    @dlt.resource(name="team_syncs", write_disposition="merge", primary_key=TEAM_SYNCS.key)
+    def recorded() -> Iterator[Any]:
+        run = Run.of_syncs([row["team_id"] for row in rows], table_format)
+        yield from arrow(run, TEAM_SYNCS, _corrected(run) + rows, load_id)
 
-def retract_changes(interrupted_loads: list[str], table_format: str | None = None) -> DltResource:
-    """Deletes the changes that loads which never completed have left: they are found again, or never happened.
-
-    Args:
-        interrupted_loads: dlt's load packages.
-        table_format: That of `supermetrics_source`; by default the configured one.
-    """
-    table_format = table_format or dlt.config.get("sources.supermetrics.table_format", str)
-
-    @dlt.resource(name="connector_changes")
-    def retracted() -> Iterator[Any]:
-        strategy = choose_here(table_format, None)
-        key = ["team_id", "connector_identifier", "change", "detected_at"]
-        stored = history.stored(strategy, "connector_changes", key, "_dlt_load_id", interrupted_loads)
-        if rows := [{**row, "_deleted": True} for row in stored]:
-            yield from _table("connector_changes", strategy, rows)
-
-    return retracted()
-
-
-_COMPARED: frozenset[TableName] = frozenset({"connectors", "connector_configurations"})
-"""Tables of which is remembered what they hold."""
-
-
-def _memory(resource_name: str) -> Memory:
-    """A table's fingerprints: dlt's state of its resource, which is dropped with the table."""
-    return Memory(dlt.current.resource_state(resource_name).setdefault("teams", {}))
-
-
-def _empty_tables(strategy: Strategy, settings: Settings) -> frozenset[TableName]:
-    """Tables to which rows can be appended. One of which teams are remembered is none, without asking."""
-    if not strategy.may_append or settings.full_refresh:
-        return frozenset()
-    asked_for = _COMPARED if settings.include_configs else {"connectors"}
-    return frozenset(history.empty([name for name in _COMPARED if name in asked_for and not _memory(name)]))
-
-
-def _remember(resource_name: str, strategy: Strategy, found: dict[int, Difference], listed: Collection[int]) -> None:
-    """Keeps what was found of the teams that were listed, or have been before: of others, it is that nobody asked."""
-    if strategy.way != "snapshots":  # which compare with nothing
-        memory = _memory(resource_name)
-        for team_id, change in found.items():
-            if team_id in listed or str(team_id) in memory:
-                memory[str(team_id)] = change.fingerprints
-
-
-def _table(name: TableName, strategy: Strategy, rows: list[Record], keys_are_new: bool = False) -> Iterator[Any]:
-    """The rows as one Arrow table; none for no rows, except that a first run makes the table even so."""
-    strategy = strategy.for_new_keys() if keys_are_new else strategy
-    known = dlt.current.source_schema().tables.get(name, {}).get("columns", {})
-    if not rows and known:
-        return
-    schema, package = tables.SCHEMAS[name, strategy.way or "snapshots"], dlt.current.load_package_state()
-    began = dict.fromkeys((tables.SNAPSHOT_AT, tables.VALID_FROM), package["state"]["created_at"])
-    types = {column: str(hints["data_type"]) for column, hints in known.items() if "data_type" in hints}
-    table = tables.to_table(rows, schema, types, constants=began)
-    load_id = pa.repeat(package["load_id"], len(rows)).cast(pa.string())
-    table = table.append_column(pa.field("_dlt_load_id", pa.string(), nullable=False), load_id)
-    hints = strategy.hints(name)
-    json_columns = {field.name for field in table.schema if types.get(field.name) == "json"} - set(schema.names)
-    hints["columns"] = {
-        **hints.get("columns", {}),
-        **{column: {"data_type": strategy.json_type} for column in json_columns},
-    }
-    with _text_may_be_json():
-        yield dlt.mark.with_hints(table, dlt.mark.make_hints(**hints))
-
-
-@contextmanager
-def _text_may_be_json() -> Iterator[None]:
-    """Silences dlt's warning that an Arrow string is declared as JSON: Arrow has no other type for it."""
-
-    def expected(record: logging.LogRecord) -> bool:
-        return "when merging arrow schema with dlt schema" not in record.getMessage()
-
-    dlt_logger = logging.getLogger("dlt")
-    dlt_logger.addFilter(expected)
-    try:
-        yield
-    finally:
-        dlt_logger.removeFilter(expected)
+    return recorded
 
 
 def _progress(total: int) -> OnProgress:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import orjson
-from dlt.common.configuration import configspec
+from dlt.common.configuration import configspec, resolve_configuration
 from dlt.common.configuration.specs import BaseConfiguration
 from dlt.common.typing import TSecretStrValue
 
@@ -18,6 +18,8 @@ from .exceptions import SupermetricsConfigurationError
 DEFAULT_BASE_URL = "https://api.supermetrics.com"
 API_KEY_VARIABLE = "SUPERMETRICS_API_KEY"
 """The environment variable of the vendor's own tools, the fallback for the key."""
+SECTIONS = ("sources", "supermetrics_connectors", "supermetrics")
+"""Where dlt looks for a setting, most specific first: also in the first two and in the first and last of these."""
 MAX_TEAM_ID = 2**63 - 1
 DEFAULT_MAX_ANSWER_BYTES = 2**30
 """A GiB: a thousand connectors, the most that the API lists, with configurations of a megabyte each."""
@@ -151,6 +153,20 @@ class Settings:
             redact_secrets=config.redact_secrets,
             max_answer_bytes=config.max_answer_bytes,
         )
+
+
+def resolve(**given: Any) -> Settings:
+    """The settings of a run, looked up as the source does it.
+
+    Args:
+        given: Arguments of `supermetrics_source`; the rest comes from dlt's configuration.
+
+    Raises:
+        ConfigFieldMissingException: A required one is not set anywhere.
+        SupermetricsConfigurationError: One is unusable.
+    """
+    config = resolve_configuration(SupermetricsConfiguration(), sections=SECTIONS, explicit_value=given)
+    return Settings.check(config)
 
 
 _RANGES: dict[str, tuple[float, float]] = {

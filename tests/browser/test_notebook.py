@@ -40,7 +40,7 @@ BUTTON = """(() => {
 
 @pytest.fixture(autouse=True)
 def _loaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The shipped teams in `supermetrics.duckdb`, and the programs of the notebook's environment."""
+    """The shipped teams in `supermetrics_connectors.duckdb`, and the programs of the notebook's environment."""
     monkeypatch.setenv("PATH", f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}")
     assert run(["load", "--sandbox", "--include-configs"]) == 0
 
