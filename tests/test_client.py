@@ -172,7 +172,7 @@ def test_a_connection_closed_in_the_meantime_is_replaced(sandbox: Sandbox, conne
             SupermetricsUnauthorizedError,
             (
                 "HTTP 401 UNAUTHORIZED for team 936506: The access token is missing or not valid. "
-                "Check the API key: it may be mistyped, expired or revoked."
+                "The key came from the argument api_key. Check the API key: it may be mistyped, expired or revoked."
             ),
         ),
         (
@@ -242,6 +242,7 @@ def test_an_error_has_all_that_the_envelope_says(sandbox: Sandbox, connect: Conn
         "request_id": "req-0001",
         "team_id": TEAM,
         "retry_after": 3600.0,
+        "key_from": None,
     }
     copy = pickle.loads(pickle.dumps(error))  # noqa: S301 - written on the left
     assert (str(copy), vars(copy)) == (str(error), vars(error))
