@@ -98,19 +98,6 @@ def test_a_base_url_may_have_a_path(sandbox: Sandbox, connect: Connect) -> None:
     assert sandbox.requests[0].path == f"/proxy{PATH}"
 
 
-def test_a_proxy_of_the_environment_is_gone_through_but_not_to_its_exceptions(
-    sandbox: Sandbox, connect: Connect, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As by everything else that uses requests. Nobody is at either address."""
-    monkeypatch.setenv("HTTP_PROXY", sandbox.url)
-    monkeypatch.setenv("NO_PROXY", "127.0.0.2")
-    client = connect(base_url="http://localhost:1")
-    for _ in range(2):
-        client.list_connectors(TEAM)
-    assert isinstance(failure(connect(base_url="http://127.0.0.2:1")), SupermetricsConnectionError)
-    assert [request.headers["host"] for request in sandbox.requests] == ["localhost:1", "localhost:1"]
-
-
 def test_the_answer_has_the_payload_and_what_the_headers_say(sandbox: Sandbox, connect: Connect) -> None:
     """Request id and remaining requests end in `team_syncs`; the size bounds the memory of a batch."""
     answer = connect(include_configs=True).list_connectors(TEAM)
