@@ -254,8 +254,8 @@ def test_a_missing_package_is_named_with_the_extra(monkeypatch: pytest.MonkeyPat
 
     assert run(["report"]) == 64
     assert capsys.readouterr().err == (
-        "Error: The report needs vl_convert, which is not installed. "
-        "Install it with: pip install 'supermetrics-connectors[report]' (in a clone: pip install -e '.[report]')\n"
+        "Error vl_convert is not installed, which this needs. "
+        "Install it, in the clone of this project, with: pip install -e '.[report]'\n"
     )
 
 
