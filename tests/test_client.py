@@ -318,7 +318,10 @@ def test_what_the_server_says_is_scrubbed_of_the_token(sandbox: Sandbox, connect
         (b"", "application/json", "0 bytes of application/json"),
         (b'{"count": 1, "connectors": [{"connec', "application/json", "36 bytes of application/json"),
         (b"null", "application/json", "4 bytes of application/json"),
-        (b'{"count": NaN}', "application/json", "14 bytes of application/json"),
+        (b'{"count": 01}', "application/json", "13 bytes of application/json"),
+        (b"\xef\xbb\xbf<html>", "application/json", "9 bytes of application/json"),
+        ('{"count": 0}'.encode("utf-16"), "application/json", "26 bytes of application/json"),
+        (b'{"name": "\xed\xa0\x80"}', "application/json", "15 bytes of application/json"),
     ],
 )
 def test_a_200_that_is_not_json_is_unreadable(
@@ -332,6 +335,45 @@ def test_a_200_that_is_not_json_is_unreadable(
         f"HTTP 200 for team 936506: Expected JSON, {arrived} arrived. "
         f"A gateway or proxy in front of the API is the likely author; {REPEATABLE} (request_id=behind-it)"
     )
+
+
+@pytest.mark.parametrize(
+    ("body", "what"),
+    [
+        (b'{"count": NaN}', "NaN arrived in $.count"),
+        (
+            b'{"connectors": [{}, {"x": -Infinity}]}',
+            "a number beyond what a double can hold arrived in $.connectors[1].x",
+        ),
+        (b'{"x": {"a b": [1e400]}}', 'a number beyond what a double can hold arrived in $.x["a b"][0]'),
+        (b'{"x": -1E+999}', "a number beyond what a double can hold arrived in $.x"),
+        (b'{"x": 1e-400}', "a number beyond what a double can hold arrived in $.x"),
+        (b'{"x": %s}' % (b"9" * 5000), "a number beyond what a double can hold arrived in $.x"),
+        (rb'{"name": "\ud83d"}', "a text with half of a surrogate pair arrived in $.name"),
+        (rb'["\ude00\ud83d"]', "a text with half of a surrogate pair arrived in $[0]"),
+        (rb'{"x": [{"\ud83d": 1}]}', "a name with half of a surrogate pair arrived in $.x[0]"),
+        (b"[" * 1500 + b"]" * 1500, "more levels of nesting than can be read arrived in $"),
+    ],
+)
+def test_json_that_cannot_be_kept_is_the_apis_and_named(
+    sandbox: Sandbox, connect: Connect, body: bytes, what: str
+) -> None:
+    """No gateway wrote it and no repetition makes it another; whoever maintains the connector has to find the place."""
+    sandbox.fault(Fault(body=body), times=99)
+    error = failure(connect(request_max_attempts=5))
+    assert type(error) is SupermetricsContractError
+    assert error.message == f"Expected JSON that can be stored, {what}"
+    assert len(sandbox.requests) == 1
+
+
+def test_a_byte_order_mark_is_skipped(sandbox: Sandbox, connect: Connect) -> None:
+    """In the listing and in an error; RFC 8259 lets a reader do so."""
+    mark = b"\xef\xbb\xbf"
+    sandbox.fault(Fault(body=mark + EMPTY))
+    sandbox.fault(Fault(403, body=mark + b'{"error": {"code": "FORBIDDEN", "message": "No."}}'))
+    client = connect()
+    assert client.list_connectors(TEAM).payload == {"count": 0, "connectors": []}
+    assert failure(client).code == "FORBIDDEN"
 
 
 def test_a_redirect_is_not_followed(sandbox: Sandbox, connect: Connect) -> None:
@@ -471,7 +513,27 @@ def test_a_retry_after_may_be_a_date(sandbox: Sandbox, connect: Connect) -> None
     assert retry_after == pytest.approx(3600, abs=5)
 
 
-@pytest.mark.parametrize("retry_after", ["soon", "", "-5", "1e3", "Mon, 99 Foo 2025"])
+@pytest.mark.parametrize(
+    ("retry_after", "seconds"),
+    [
+        ("1, 2", 2),
+        ("120,30", 120),
+        ("soon, 7", 7),
+        ("5, -5", 5),
+        ("Wed, 21 Oct 2015 07:28:00 GMT, 60", 60),
+        ("60, Wed, 21 Oct 2015 07:28:00 GMT, 30", 60),
+        ("Wed, 21 Oct 2015 07:28:00 GMT, Sun, 06 Nov 1994 08:49:37 GMT", 0),
+    ],
+)
+def test_of_several_retry_afters_the_longest_counts(
+    sandbox: Sandbox, connect: Connect, retry_after: str, seconds: float
+) -> None:
+    """A proxy may add its own to the API's, and whoever waits too short is refused again."""
+    sandbox.fault(Fault(429, retry_after=retry_after))
+    assert failure(connect()).retry_after == seconds
+
+
+@pytest.mark.parametrize("retry_after", ["soon", "", "-5", "1e3", "Mon, 99 Foo 2025", ",", "soon, later"])
 def test_a_senseless_retry_after_is_none(sandbox: Sandbox, connect: Connect, retry_after: str) -> None:
     """It must neither crash nor decide anything."""
     sandbox.fault(Fault(503, retry_after=retry_after))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -34,6 +35,14 @@ def told(before: Any, after: Any) -> list[str]:
         ({"a": 1}, {"a": 2}, ["~$.a"]),
         ({"a": 1}, {"a": 1.0}, ["~$.a"]),
         ({"a": 1}, {"a": True}, ["~$.a"]),
+        ({"a": 1, "b": 2}, {"a": 1.0, "b": 3}, ["~$.b"]),
+        ({"a": 0, "b": 2}, {"a": -0.0, "b": 3}, ["~$.b"]),
+        ({"a": 10**22, "b": 10**300}, {"a": 1e22, "b": 1e300, "c": 1}, ["+$.c"]),
+        ({"a": [1, 2, {"b": 3}]}, {"a": [9, 1.0, 2.0, {"b": 3.0}]}, ["+$.a[0]"]),
+        ({"a": 2**70}, {"a": 2**70 + 1}, ["~$.a"]),
+        ([2**70, 1], [0, 2**70, 1], ["+$[0]"]),
+        ({"a": 0.1}, {"a": Decimal("0.10000000000000000001")}, ["~$.a"]),
+        ([Decimal("0.10000000000000000001")], [Decimal("0.10000000000000000002")], ["~$[0]"]),
         ({"a": {"b": 1, "c": 2}}, {"a": {"c": 3, "d": {"e": 4}}}, ["-$.a.b", "~$.a.c", "+$.a.d"]),
         ({"a": {}}, {"a": []}, ["~$.a"]),
         ([1, 2, 3], [0, 1, 2, 3], ["+$[0]"]),
@@ -53,6 +62,23 @@ def test_documents_differ_exactly_if_a_difference_is_told(before: Any, after: An
     assert bool(told(before, after)) == (repr_of(before) != repr_of(after))
     assert told(before, copy.deepcopy(before)) == []
     assert [each[0] for each in told(before, after)].count("+") == [each[0] for each in told(after, before)].count("-")
+
+
+@given(documents, documents)
+def test_a_number_that_a_database_writes_another_way_is_no_change(before: Any, after: Any) -> None:
+    """Some give 1 back for 1.0: what else was edited is told, and nothing more."""
+    if edited := told(before, after):
+        assert told(with_fractions(before), after) == edited
+        assert told(before, with_fractions(after)) == edited
+
+
+def with_fractions(document: Any) -> Any:
+    """Each integer with a fraction of zero."""
+    if isinstance(document, dict):
+        return {name: with_fractions(member) for name, member in document.items()}
+    if isinstance(document, list):
+        return [with_fractions(element) for element in document]
+    return float(document) if type(document) is int else document
 
 
 @given(documents, documents)

@@ -37,6 +37,7 @@ FAULTS = {
     "502 of a gateway": Fault(502, body=b"<html>", content_type="text/html"),
     "200 of a gateway": Fault(200, body=b"<html>", content_type="text/html"),
     "no listing": Fault(body=b"[]"),
+    "JSON that cannot be kept": Fault(body=b'{"%s": NaN}' % ECHO),
     "a record without identifier": Fault(body=b'{"count": 1, "connectors": [{}]}'),
     "reset before headers": Fault(stage="before_headers"),
     "reset in headers": Fault(stage="in_headers"),

@@ -2,35 +2,47 @@
 
 import logging
 import re
+import ssl
 import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-import orjson
 from dlt.common.exceptions import TransientException
 from dlt.sources.helpers.requests.session import Session
 from requests import PreparedRequest, RequestException, Response
 from requests.auth import AuthBase
+from requests.exceptions import InvalidHeader
+from requests.utils import get_environ_proxies, select_proxy
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
+from urllib3.exceptions import HTTPError
 
 from .deadline import DeadlineAdapter
 from .exceptions import (
+    SupermetricsAnswerTooLargeError,
+    SupermetricsCertificateError,
+    SupermetricsConfigurationError,
     SupermetricsConnectionError,
     SupermetricsContractError,
     SupermetricsError,
     SupermetricsUnreadableError,
     api_error_class,
 )
-from .settings import ApiKey, Settings
+from .json_paths import render
+from .json_text import NotJsonError, RefusedJsonError, parse_json
+from .settings import ApiKey, Settings, is_loopback
 
 logger = logging.getLogger(__name__)
 
 _SHORTEST_KEY = 8
 """Characters. A shorter one is no key of the API's, and would be found in every other word."""
+_READ_BYTES = 2**18
+"""Unpacked bytes that are read at once. Fewer cost time: for each, a thread waits for its turn."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +104,10 @@ class Pause:
 
 
 class SupermetricsClient:
-    """Lists a team's connectors. Safe to use from several threads, which share connections and the pause."""
+    """Lists a team's connectors. Safe to use from several threads: each has its connection, and they share the pause.
+
+    A connection is kept only after an answer that is whole and good.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self.base_url = settings.base_url
@@ -102,8 +117,11 @@ class SupermetricsClient:
         self._timeout = settings.request_timeout
         self._retries = settings.retries
         self._jitter = wait_random_exponential(multiplier=self._retries.backoff_factor, max=self._retries.max_delay)
-        self._adapter = DeadlineAdapter(pool_connections=1, pool_maxsize=settings.workers)
+        self._max_bytes = settings.max_answer_bytes
+        self._proxy = _proxy_of(self.base_url)
         self._local = threading.local()
+        self._sessions: list[Session] = []
+        self._answered: dict[str, int] = {}
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.base_url!r})"
@@ -111,7 +129,8 @@ class SupermetricsClient:
     def close(self) -> None:
         """Cancels whoever waits and closes the connections."""
         self.pause.cancel()
-        self._adapter.close()
+        for session in self._sessions:
+            session.close()
 
     def list_connectors(self, team_id: int) -> Answer:
         """Asks for the connectors of a team, retrying what may pass.
@@ -128,12 +147,32 @@ class SupermetricsClient:
         )
         return retrying(self._ask, team_id)
 
+    def disconnect(self) -> None:
+        """Ends this thread's connection: after an answer that is not as it should be, the next may be misplaced too."""
+        if session := getattr(self._local, "session", None):
+            session.close()
+
     def _ask(self, team_id: int) -> Answer:
         self.pause.wait()
+        answer = self._exchange(team_id)
+        if self._is_of_another(answer, team_id):  # where nothing can be left over from another request
+            self.disconnect()
+            answer = self._exchange(team_id)
+        return answer
+
+    def _exchange(self, team_id: int) -> Answer:
         response = self._get(team_id)
         if isinstance(response, SupermetricsError):
             raise response
-        return self._read(response, team_id)
+        try:
+            return self._read(response, team_id)
+        except SupermetricsError:
+            self.disconnect()
+            raise
+
+    def _is_of_another(self, answer: Answer, team_id: int) -> bool:
+        """Whether the answer's request id is that of another team's answer: an answer that was sent twice."""
+        return answer.request_id is not None and self._answered.setdefault(answer.request_id, team_id) != team_id
 
     def _get(self, team_id: int) -> Response | SupermetricsError:
         """Sends the request. Returns a failure instead of raising it: urllib3's frames hold headers with the token."""
@@ -146,28 +185,67 @@ class SupermetricsClient:
                 allow_redirects=False,  # the API never redirects, and a token must not follow one elsewhere
                 stream=True,  # so that there is a head, with the request id, even if the body is cut short
             )
-            with (
-                response
-            ):  # in one piece: `content` reads 10 kB at a time, and waits for its turn among threads each time
-                response._content = b"".join(response.iter_content(None))
-            self._scrub_answer(response)
-            return response
-        except RequestException as error:
-            message = f"No whole answer from {self.base_url}: {self._scrub(_root_cause(error))}"
-            request_id = (
-                None if response is None else _request_id(self._scrub(response.headers.get("X-Request-Id", "")))
+            with response:
+                body = self._body(response)
+        # requests lets some of urllib3's errors through, and those of a certificate file or an impossible host name
+        except (RequestException, HTTPError, OSError, ValueError) as error:
+            return self._failure(error, team_id, response)
+        if body is None:
+            return SupermetricsAnswerTooLargeError(
+                f"The answer is larger than max_answer_bytes, {self._max_bytes} bytes",
+                team_id=team_id,
+                status_code=response.status_code,
+                request_id=self._scrubbed_request_id(response),
             )
-            return SupermetricsConnectionError(message, team_id=team_id, request_id=request_id)
+        response._content = body
+        self._scrub_answer(response)
+        return response
+
+    def _body(self, response: Response) -> bytes | None:
+        """The body, unpacked; None if it goes beyond the limit, packed or unpacked."""
+        chunks: list[bytes] = []
+        size = 0
+        for chunk in response.iter_content(_READ_BYTES):
+            size += len(chunk)
+            if max(size, response.raw.tell()) > self._max_bytes:
+                return None
+            chunks.append(chunk)
+        return b"".join(chunks)
+
+    def _failure(self, error: Exception, team_id: int, response: Response | None) -> SupermetricsError:
+        """The error of the transport, by what can be done about it."""
+        cause = _root_cause(error)
+        said = self._scrub(_without_credentials(f"{type(cause).__name__}: {cause}"))
+        asked = self.base_url
+        if self._proxy:
+            asked += f" through the proxy {_without_credentials(self._proxy)}"
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return SupermetricsCertificateError(f"The certificate of {asked} does not verify: {said}", team_id=team_id)
+        if isinstance(error, ValueError) and not isinstance(error, InvalidHeader):  # which is the server's
+            settings = "base_url, or HTTPS_PROXY or ALL_PROXY of the environment," if self._proxy else "base_url"
+            return SupermetricsConfigurationError(f"{settings} cannot be used: {asked}: {said}", team_id=team_id)
+        if isinstance(error, OSError) and not isinstance(error, RequestException):
+            return SupermetricsConfigurationError(
+                f"The certificate authorities to trust cannot be read, see REQUESTS_CA_BUNDLE: {error}", team_id=team_id
+            )
+        request_id = None if response is None else self._scrubbed_request_id(response)
+        message = f"No whole answer from {asked}: {said}"
+        return SupermetricsConnectionError(message, team_id=team_id, request_id=request_id)
 
     def _session(self) -> Session:
         session: Session | None = getattr(self._local, "session", None)
         if session is None:
             session = _Session(timeout=(min(10.0, self._timeout), self._timeout), raise_for_status=False)
-            session.mount(self.base_url, self._adapter)
-            # proxies and certificates that the environment names: looked up once, not for each request (0.2 ms)
-            environment = session.merge_environment_settings(self.base_url, {}, None, None, None)
-            session.proxies, session.verify = environment["proxies"], environment["verify"]
+            session.mount(self.base_url, DeadlineAdapter(pool_connections=1, pool_maxsize=1))
+            # what the environment names is looked up once, not for each request (0.2 ms)
+            session.verify = session.merge_environment_settings(self.base_url, {}, None, None, None)["verify"]
             session.trust_env = False
+            if self._proxy:
+                _check_proxy(self._proxy)
+                session.proxies["all"] = self._proxy
+            if self.base_url.startswith("https:") and isinstance(session.verify, str):
+                _check_certificates(session.verify)
+            self._sessions.append(session)
             self._local.session = session
         return session
 
@@ -183,7 +261,17 @@ class SupermetricsClient:
                 status_code=response.status_code,
                 request_id=request_id,
             )
-        payload = _decoded(response)
+        try:
+            payload = parse_json(response.content)
+        except NotJsonError:
+            payload = None
+        except RefusedJsonError as refused:
+            raise SupermetricsContractError(
+                f"Expected JSON that can be stored, {refused.what} arrived in {render(refused.path)[:300]}",
+                team_id=team_id,
+                status_code=response.status_code,
+                request_id=request_id,
+            ) from None
         if payload is None:
             raise SupermetricsUnreadableError(
                 f"Expected JSON, {_described(response)} arrived",
@@ -220,6 +308,9 @@ class SupermetricsClient:
         response.reason = self._scrub(response.reason or "")
         for name, value in response.headers.items():
             response.headers[name] = self._scrub(value)
+
+    def _scrubbed_request_id(self, response: Response) -> str | None:
+        return _request_id(self._scrub(response.headers.get("X-Request-Id", "")))
 
     def _scrub(self, text: str) -> str:
         return text.replace(self._auth.api_key, "***")
@@ -260,10 +351,10 @@ class _BearerAuth(AuthBase):
 
 
 def _decoded(response: Response) -> Any:
-    """The body's JSON; None when it is none (the JSON text `null` is no answer of this API either)."""
+    """The body's JSON; None when it is none."""
     try:
-        return orjson.loads(response.content)
-    except orjson.JSONDecodeError:
+        return parse_json(response.content)
+    except (NotJsonError, RefusedJsonError):
         return None
 
 
@@ -295,10 +386,17 @@ def _count(value: str | None) -> int | None:
 
 
 def _retry_after(value: str | None) -> float | None:
-    """Seconds to wait: `Retry-After` is a number of seconds or an HTTP date; None when absent or unreadable."""
-    if not value:
-        return None
-    if re.fullmatch(r"\s*[0-9]{1,9}\s*", value):
+    """Seconds to wait, of several headers the longest; None when there is none, or none that can be read.
+
+    requests joins them by commas. A date, whose first comma comes after its weekday, can be read without that.
+    """
+    waits = [_seconds(part.strip()) for part in (value or "").split(",")]
+    return max((wait for wait in waits if wait is not None), default=None)
+
+
+def _seconds(value: str) -> float | None:
+    """Seconds until what a `Retry-After` says, which is a number of seconds or an HTTP date; None for neither."""
+    if re.fullmatch(r"[0-9]{1,9}", value):
         return float(value)
     try:
         at = parsedate_to_datetime(value)
@@ -308,8 +406,41 @@ def _retry_after(value: str | None) -> float | None:
     return max(0.0, round((at - datetime.now(timezone.utc)).total_seconds(), 3))
 
 
-def _root_cause(error: BaseException) -> str:
-    """The innermost reason in words: requests and urllib3 wrap a refused connection three times."""
+def _root_cause(error: BaseException) -> BaseException:
+    """The innermost reason: requests and urllib3 wrap a refused connection three times."""
     while (inner := error.__cause__ or error.__context__) is not None:
         error = inner
-    return f"{type(error).__name__}: {error}"
+    return error
+
+
+def _without_credentials(text: str) -> str:
+    """The text without what stands before the host of a URL, be it malformed."""
+    return re.sub(r"(?<=://).*@", "", text, flags=re.DOTALL)
+
+
+def _proxy_of(url: str) -> str | None:
+    """The URL of the proxy that the environment names for a URL; none for this machine, whatever it names."""
+    proxy = None if is_loopback(urlsplit(url).hostname) else select_proxy(url, get_environ_proxies(url))
+    return f"http://{proxy}" if proxy and "://" not in proxy else proxy
+
+
+def _check_proxy(proxy: str) -> None:
+    """Raises a ValueError for what is no URL of a proxy. It quotes nothing: what was cut wrong may show a password."""
+    try:
+        url = urlsplit(proxy)
+        is_good = bool(url.hostname) and url.port != 0 and "@" not in url.path + url.query + url.fragment
+    except ValueError:
+        is_good = False
+    if not is_good:
+        raise ValueError("expected something like http://proxy.example:3128, special characters of a password escaped")
+
+
+def _check_certificates(path: str) -> None:
+    """Raises an OSError for a file or folder that has no certificates; otherwise that would look like a bad answer."""
+    try:
+        if Path(path).is_dir():
+            ssl.create_default_context(capath=path)
+        else:
+            ssl.create_default_context(cafile=path)
+    except OSError as error:
+        raise OSError(f"{path}: {error}") from None

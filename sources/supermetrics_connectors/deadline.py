@@ -1,13 +1,15 @@
-"""A time limit for a whole answer, from the last byte sent to the last byte received.
+"""Answers that end in time, and connections that carry one answer a request.
 
 The read timeout of requests starts anew with every byte: a server that drips one at a time could hold a run for ever.
+And http.client takes the first answer but a `100 Continue` for the whole, and leaves what follows to the next request.
 """
 
-import contextlib
 import http.client
 import io
 import socket
+import ssl
 import time
+from contextlib import suppress
 from threading import Lock
 from typing import Any
 from weakref import WeakSet
@@ -46,7 +48,7 @@ class DeadlineAdapter(HTTPAdapter):
         with self._lock:
             sockets = [connection.sock for connection in self._connections]
         for sock in sockets:
-            with contextlib.suppress(OSError, AttributeError):  # it is closed, or not there yet
+            with suppress(OSError, AttributeError):  # it is closed, or not there yet
                 sock.shutdown(socket.SHUT_RDWR)
 
     def _pool(self, pool: type[HTTPConnectionPool], connection: type[HTTPConnection]) -> type[HTTPConnectionPool]:
@@ -67,7 +69,15 @@ class _Answer(http.client.HTTPResponse):
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
         if timeout := sock.gettimeout():
-            self.fp = io.BufferedReader(_UntilDeadline(self.fp.detach(), sock, time.monotonic() + timeout))
+            self.fp = _Stream(_UntilDeadline(self.fp.detach(), sock, time.monotonic() + timeout), sock)
+
+    # a private name of http.client: the one place at which it skips a 100, and would take a 103 for the answer
+    def _read_status(self) -> tuple[str, int, str]:
+        version, status, reason = super()._read_status()  # type: ignore[misc]  # not in typeshed
+        while 102 <= status < 200:
+            http.client.parse_headers(self.fp)
+            version, status, reason = super()._read_status()  # type: ignore[misc]  # as above
+        return version, status, reason
 
 
 class _UntilDeadline(io.RawIOBase):
@@ -75,19 +85,47 @@ class _UntilDeadline(io.RawIOBase):
         self._raw = raw
         self._sock = sock
         self._deadline = deadline
+        self._ended = False
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int | None:
+        if self._ended:
+            return 0
         remaining = self._deadline - time.monotonic()
         if remaining <= 0:
             raise TimeoutError("the answer was not complete in time")
         self._sock.settimeout(remaining)
         return self._raw.readinto(buffer)
 
+    def end(self) -> None:
+        """Reads nothing more, whatever may come."""
+        self._ended = True
+
     def close(self) -> None:
         self._raw.close()
+        super().close()
+
+
+class _Stream(io.BufferedReader):
+    """The bytes of one answer. If there are more than it took, the connection is ended: they answer no request.
+
+    What has not arrived by then is seen by urllib3, which looks before each request whether there is anything to read.
+    """
+
+    def __init__(self, raw: _UntilDeadline, sock: socket.socket) -> None:
+        super().__init__(raw)
+        self._source = raw
+        self._sock = sock
+
+    def close(self) -> None:
+        if not self.closed:
+            self._source.end()
+            decrypted = isinstance(self._sock, ssl.SSLSocket) and self._sock.pending()
+            if self.peek(1) or decrypted:
+                with suppress(OSError):  # the other side has ended it by now
+                    self._sock.shutdown(socket.SHUT_RDWR)
         super().close()
 
 

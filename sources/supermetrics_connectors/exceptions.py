@@ -1,10 +1,12 @@
 """Everything that can go wrong, as types that say what to do about it.
 
     SupermetricsError                       base: catch this
-    ├── SupermetricsConfigurationError      a setting is unusable; found before any request was made
+    ├── SupermetricsConfigurationError      a setting is unusable; no answer was read
+    │   └── SupermetricsCertificateError    this machine does not trust the server's certificate
     ├── SupermetricsConnectionError         no whole answer came: refused, reset, timed out, cut short
     ├── SupermetricsUnreadableError         an answer came that no API wrote: HTML or garbage from a gateway
     ├── SupermetricsContractError           the API's own answer is not what its documentation says
+    ├── SupermetricsAnswerTooLargeError     an answer is larger than max_answer_bytes, or than the memory
     └── SupermetricsApiError                the API answered 4xx or 5xx
         ├── SupermetricsRequestError        4xx without a class of its own: the request cannot succeed as it is
         │   ├── SupermetricsUnauthorizedError   401: the key is wrong, expired or revoked
@@ -84,7 +86,16 @@ class SupermetricsError(DltException):
 
 
 class SupermetricsConfigurationError(SupermetricsError, TerminalException, ValueError):
-    """A setting is missing or unusable. Raised before any request is made; the value is named unless it is a secret."""
+    """A setting is missing or unusable. Raised before any answer is read; the value is named unless it is a secret."""
+
+
+class SupermetricsCertificateError(SupermetricsConfigurationError):
+    """The certificate that was shown for base_url, or by the proxy, is not one that this machine trusts."""
+
+    advice = (
+        "If a proxy or firewall of your network inspects TLS, set REQUESTS_CA_BUNDLE to a file with its certificate "
+        "authority; otherwise check base_url and this machine's clock."
+    )
 
 
 class SupermetricsConnectionError(SupermetricsError, TransientException):
@@ -103,6 +114,12 @@ class SupermetricsContractError(SupermetricsError, TerminalException):
     """The API's JSON is not what its documentation says, so nothing of it is loaded and nothing removed."""
 
     advice = "Nothing of this team was loaded or removed. Report it to Supermetrics support with the request id."
+
+
+class SupermetricsAnswerTooLargeError(SupermetricsError, TerminalException):
+    """An answer went beyond `max_answer_bytes`, or beyond the memory of this machine."""
+
+    advice = "Nothing of this team was loaded or removed."
 
 
 class SupermetricsApiError(SupermetricsError):

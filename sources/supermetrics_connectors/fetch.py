@@ -10,7 +10,7 @@ from datetime import datetime, timedelta, timezone
 from itertools import islice
 
 from .client import SupermetricsClient
-from .exceptions import SupermetricsError, SupermetricsUnauthorizedError
+from .exceptions import SupermetricsAnswerTooLargeError, SupermetricsError, SupermetricsUnauthorizedError
 from .listing import Listing, read_listing
 from .settings import Settings
 
@@ -83,6 +83,7 @@ class Fetcher:
 
     def _fetch(self, team_id: int) -> Listing:
         started_at, clock = datetime.now(timezone.utc), time.perf_counter()
+        failure: SupermetricsError
         try:
             answer = self._client.list_connectors(team_id)
             duration_ms = _milliseconds_since(clock)
@@ -97,9 +98,16 @@ class Fetcher:
                     redact_secrets=self._settings.redact_secrets,
                 )
         except SupermetricsError as error:
-            if not self._settings.skip_failing or isinstance(error, SupermetricsUnauthorizedError):
-                raise
             failure = error
+        except MemoryError:
+            failure = SupermetricsAnswerTooLargeError(
+                f"Memory ran out over an answer, of which there may be {self._settings.workers} at once: "
+                "lower workers, or give the process more",
+                team_id=team_id,
+            )
+        self._client.disconnect()
+        if not self._settings.skip_failing or isinstance(failure, SupermetricsUnauthorizedError):
+            raise failure
         return Listing.failed(failure, started_at, _milliseconds_since(clock))
 
 

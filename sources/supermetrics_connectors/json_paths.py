@@ -3,10 +3,13 @@
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from difflib import SequenceMatcher
 from typing import Any, Literal
 
 import orjson
+
+from .json_text import canonical_json
 
 Path = tuple[str | int, ...]
 """Names of members and indexes of elements, from the document's root."""
@@ -38,11 +41,18 @@ def render(path: Path) -> str:
     return "$" + "".join(map(_segment, path))
 
 
-def changes(before: Any, after: Any, path: Path = ()) -> Iterator[Change]:
+def changes(before: Any, after: Any) -> Iterator[Change]:
     """Yields where two JSON documents differ, in order; of what was added or removed as a whole only the top.
 
     Elements of a list count as the same by content, whatever their place, so that one put in front moves no other.
+    `1` and `1.0` are one number, because some databases write the one back as the other; unless nothing else differs
+    between the documents, so that no edit is without a place.
     """
+    found = list(_changes(_with_plain_numbers(before), _with_plain_numbers(after), ()))
+    yield from found or _changes(before, after, ())
+
+
+def _changes(before: Any, after: Any, path: Path) -> Iterator[Change]:
     if isinstance(before, dict) and isinstance(after, dict):
         for name in sorted({*before, *after}):
             here = (*path, name)
@@ -51,18 +61,30 @@ def changes(before: Any, after: Any, path: Path = ()) -> Iterator[Change]:
             elif name not in before:
                 yield Change("added", here, after=after[name])
             else:
-                yield from changes(before[name], after[name], here)
+                yield from _changes(before[name], after[name], here)
     elif isinstance(before, list) and isinstance(after, list):
         yield from _changes_of_lists(before, after, path)
     elif type(before) is not type(after) or before != after:
         yield Change("changed", path, before, after)
 
 
+def _with_plain_numbers(value: Any) -> Any:
+    """A copy in which a number without a fraction is an integer, however it was written."""
+    if isinstance(value, dict):
+        return {name: _with_plain_numbers(member) for name, member in value.items()}
+    if isinstance(value, list):
+        return [_with_plain_numbers(element) for element in value]
+    if isinstance(value, (float, Decimal)):
+        exact = Decimal(repr(value)) if isinstance(value, float) else value
+        return int(exact) if exact == exact.to_integral_value() else value
+    return value
+
+
 def _changes_of_lists(before: Sequence[Any], after: Sequence[Any], path: Path) -> Iterator[Change]:
     for start, end, new_start, new_end in _unmatched(before, after):
         both = min(end - start, new_end - new_start)
         for index in range(both):
-            yield from changes(before[start + index], after[new_start + index], (*path, new_start + index))
+            yield from _changes(before[start + index], after[new_start + index], (*path, new_start + index))
         for index in range(start + both, end):
             yield Change("removed", (*path, index), before=before[index])
         for index in range(new_start + both, new_end):
@@ -81,7 +103,7 @@ def _unmatched(before: Sequence[Any], after: Sequence[Any]) -> Iterator[tuple[in
 
 
 def _contents(elements: Sequence[Any]) -> list[bytes]:
-    return [orjson.dumps(element, option=orjson.OPT_SORT_KEYS) for element in elements]
+    return [canonical_json(element) for element in elements]
 
 
 def _segment(part: str | int) -> str:

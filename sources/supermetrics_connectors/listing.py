@@ -12,12 +12,13 @@ from datetime import datetime, timezone
 from functools import lru_cache
 from typing import Any, cast
 
-import orjson
 import pendulum
 from pendulum.parsing.exceptions import ParserError
 
 from .client import Answer
 from .exceptions import SupermetricsContractError, SupermetricsError
+from .json_text import canonical_json as canonical_json  # noqa: PLC0414 - other modules import it from here
+from .json_text import parse_json
 from .redaction import redact, suspects
 
 Record = dict[str, Any]
@@ -25,12 +26,19 @@ Record = dict[str, Any]
 
 TEXT_FIELDS = ("name", "description", "logo_url")
 TIMESTAMP_FIELDS = ("created_at", "updated_at")
-CONNECTOR_COLUMNS = frozenset({"team_id", "connector_identifier", *TEXT_FIELDS, *TIMESTAMP_FIELDS, "configuration"})
-CONFIGURATION_COLUMNS = frozenset(
-    {"team_id", "connector_identifier", "version", "configuration_json", "content_hash", *TIMESTAMP_FIELDS}
+CONNECTOR_FIELDS = frozenset({"connector_identifier", *TEXT_FIELDS, *TIMESTAMP_FIELDS, "configuration"})
+CONFIGURATION_FIELDS = frozenset({"version", "configuration_json", *TIMESTAMP_FIELDS})
+OWN_COLUMNS = frozenset(
+    {
+        *("team_id", "connector_identifier", "configuration_json", "content_hash"),
+        *("paths_added", "paths_removed", "paths_changed", "snapshot_at", "_deleted"),
+    }
 )
-_OWN_COLUMNS = frozenset({"_deleted", "_dlt_id", "_dlt_load_id", "_dlt_valid_from", "_dlt_valid_to"})
-"""Columns that steer the merge: nothing from outside may name one."""
+"""Columns to which the tables give a meaning of their own, besides dlt's, which begin with `_dlt`.
+
+A field that the API adds under such a name gets another column, see `_column_of`: it neither steers a merge nor stands
+in for what was computed here.
+"""
 
 _LONG_AGO = datetime.min.replace(tzinfo=timezone.utc)
 
@@ -123,9 +131,10 @@ def read_listing(
         if answer.may_have_nul:
             _refuse_nul(records)
         connectors = [_read_connector(r, f"connectors[{i}]", include_configs) for i, r in enumerate(records)]
-        _name_columns(connectors, CONNECTOR_COLUMNS, column_name)
+        _refuse_other_teams(answer.payload, team_id)
+        _name_columns(connectors, CONNECTOR_FIELDS, column_name)
         configurations = [connector["configuration"] for connector in connectors if "configuration" in connector]
-        _name_columns(configurations, CONFIGURATION_COLUMNS, column_name)
+        _name_columns(configurations, CONFIGURATION_FIELDS, column_name)
         newest = _newest_by_identifier(connectors)
         redacted = _redact(newest) if redact_secrets and include_configs else None
         _hash_configurations(newest.values())
@@ -172,15 +181,6 @@ def parse_timestamp(text: str) -> datetime:
 _TIMESTAMP = re.compile(
     r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:[.,]\d{1,9})?)?(?:Z|[+-]\d\d(?::?\d\d)?)?)?", re.ASCII
 )
-
-
-def canonical_json(value: Any) -> bytes:
-    """JSON text in UTF-8 with sorted keys, so that equal content has equal text whatever the order of its keys.
-
-    Raises:
-        TypeError: It is nested deeper than 254 levels.
-    """
-    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
 
 
 class _UnexpectedError(Exception):
@@ -253,12 +253,12 @@ def _redact(connectors: dict[str, Record]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     names = list(configurations)
     for index in suspects([each["configuration_json"] for each in configurations.values()]):
-        document = orjson.loads(configurations[names[index]]["configuration_json"])
+        document = parse_json(configurations[names[index]]["configuration_json"])
         if paths := redact(document):
             found[names[index]] = paths
             configurations[names[index]]["configuration_json"] = canonical_json(document).decode()
     for name, configuration in configurations.items():
-        added = {field: value for field, value in configuration.items() if field not in CONFIGURATION_COLUMNS}
+        added = {field: value for field, value in configuration.items() if field not in CONFIGURATION_FIELDS}
         if added and (paths := redact(added)):
             found[name] = found.get(name, []) + [f"configuration{path[1:]}" for path in paths]
             configuration.update(added)
@@ -307,16 +307,19 @@ def _written(value: Any, where: str) -> bytes:
         raise _UnexpectedError(f"{where} is nested too deep to be written as JSON") from None
 
 
-def _name_columns(records: list[Record], columns: frozenset[str], column_name: Callable[[str], str]) -> None:
+def _refuse_other_teams(payload: dict[str, Any], team_id: int) -> None:
+    """The API does not say whose connectors it lists; should it do so one day, they must be those of this team."""
+    for index, said in enumerate([payload, *payload["connectors"]]):
+        if said.get("team_id", team_id) not in (team_id, str(team_id), None):
+            where = f"connectors[{index - 1}]" if index else "the answer"
+            raise _UnexpectedError(f"Expected {where} to be of team {team_id}, its `team_id` names another")
+
+
+def _name_columns(records: list[Record], documented: frozenset[str], column_name: Callable[[str], str]) -> None:
     """Names the fields that the API has added as their columns, each of which must be a name and one of its own."""
-    fields = {column: column for column in columns}
-    for field_name in sorted({name for record in records for name in record} - columns):
-        try:
-            column = column_name(field_name)
-        except ValueError:
-            raise _UnexpectedError(f"The field {_quoted(field_name)} cannot be made the name of a column") from None
-        if column in _OWN_COLUMNS:
-            raise _UnexpectedError(f"The field {_quoted(field_name)} would take the place of the column {column!r}")
+    fields = {name: name for name in documented}
+    for field_name in sorted({name for record in records for name in record} - documented):
+        column = _column_of(field_name, documented, column_name)
         if fields.setdefault(column, field_name) != field_name:
             both = f"{_quoted(field_name)} and {_quoted(fields[column])}"
             raise _UnexpectedError(f"The fields {both} would share the column {column!r}")
@@ -325,6 +328,16 @@ def _name_columns(records: list[Record], columns: frozenset[str], column_name: C
             for record in records:
                 if field_name in record:
                     record[column] = record.pop(field_name)
+
+
+def _column_of(field_name: str, documented: frozenset[str], column_name: Callable[[str], str]) -> str:
+    """The column of a field that the API has added: `tier` for `tier`, but `api_content_hash` for `content_hash`."""
+    try:
+        column = column_name(field_name)
+        is_own = column.lower() in OWN_COLUMNS - documented or column.lower().startswith("_dlt")
+        return column_name(f"api_{column.lstrip('_')}") if is_own else column
+    except ValueError:
+        raise _UnexpectedError(f"The field {_quoted(field_name)} cannot be made the name of a column") from None
 
 
 def _newest_by_identifier(connectors: Iterable[Record]) -> dict[str, Record]:

@@ -23,6 +23,8 @@ API_KEY_VARIABLE = "SUPERMETRICS_API_KEY"
 _PLACEHOLDER = re.compile(r"(?:bearer +)?(?:(?:api|otok)_)?(?:\.\.\.|…|<.*>)", re.IGNORECASE)
 """What examples have in the place of a key: `api_...`, and dlt's own `<configure me>`."""
 MAX_TEAM_ID = 2**63 - 1
+DEFAULT_MAX_ANSWER_BYTES = 2**30
+"""A GiB: a thousand connectors, the most that the API lists, with configurations of a megabyte each."""
 
 OnTeamError = Literal["raise", "skip"]
 TableFormat = Literal["delta", "iceberg"]
@@ -85,6 +87,7 @@ class SupermetricsConfiguration(BaseConfiguration):
     request_max_attempts: int = 5
     request_backoff_factor: float = 0.5
     request_max_retry_delay: float = 20.0
+    max_answer_bytes: int = DEFAULT_MAX_ANSWER_BYTES
     full_refresh: bool = False
     redact_secrets: bool = True
     table_format: str | None = None
@@ -141,6 +144,7 @@ class Settings:
     table_format: str | None = None
     snapshot: bool = False
     redact_secrets: bool = True
+    max_answer_bytes: int = DEFAULT_MAX_ANSWER_BYTES
 
     @classmethod
     def check(cls, config: SupermetricsConfiguration) -> "Settings":
@@ -178,6 +182,7 @@ class Settings:
             table_format=config.table_format,
             snapshot=config.snapshot,
             redact_secrets=config.redact_secrets,
+            max_answer_bytes=config.max_answer_bytes,
         )
 
 
@@ -188,6 +193,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "request_max_attempts": (1, 100),
     "request_backoff_factor": (0, 3600),
     "request_max_retry_delay": (0, 86_400),
+    "max_answer_bytes": (1, 2**40),
 }
 
 
@@ -271,19 +277,24 @@ def parse_base_url(base_url: str) -> str:
         host, _ = url.hostname, url.port  # port: raises when it is none
     except ValueError as error:
         raise SupermetricsConfigurationError(f"base_url {base_url!r} is not a URL ({error}), {expected}") from None
+    try:
+        (host or "").encode("idna")  # as a connection does: it fails at labels that no name server can know
+    except UnicodeError:
+        raise SupermetricsConfigurationError(f"base_url {base_url!r} names an impossible host, {expected}") from None
     if url.username is not None or url.password is not None:
         raise SupermetricsConfigurationError(f"base_url carries credentials, {expected}")
     if not host or re.search(r"[?#\s\x00-\x1f\x7f]", base_url):
         raise SupermetricsConfigurationError(f"base_url {base_url!r} is not a plain URL, {expected}")
-    if url.scheme != "https" and not (url.scheme == "http" and _is_loopback(host)):
+    if url.scheme != "https" and not (url.scheme == "http" and is_loopback(host)):
         raise SupermetricsConfigurationError(f"base_url {base_url!r} would send the token unencrypted, {expected}")
     return base_url.rstrip("/")
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str | None) -> bool:
+    """Whether a host, as a URL names it, is this machine."""
     if host == "localhost":
         return True
     try:
-        return ipaddress.ip_address(host).is_loopback
+        return ipaddress.ip_address(host or "").is_loopback
     except ValueError:
         return False
