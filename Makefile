@@ -6,7 +6,7 @@ VENV     := .venv
 BIN      := $(VENV)/bin
 STAMP    := $(VENV)/.installed
 DATABASE := supermetrics_connectors.duckdb
-LOWEST   := client cursors exceptions incremental listing settings source sync tables upgrade
+LOWEST   := client compare exceptions incremental listing memory settings source tables upgrade
 ORCHESTRATORS := airflow dagster prefect
 
 .DEFAULT_GOAL := help
@@ -61,10 +61,10 @@ clean: ## remove .venv, caches and build results; loaded data stays
 define FIRST_QUERY
 import sys, duckdb
 con = duckdb.connect(sys.argv[1], read_only=True)
-con.execute("set timezone = 'UTC'; use supermetrics")
+con.execute("set timezone = 'UTC'")
 print(con.sql("""
     select team_id, name, connector_identifier, updated_at
-    from connectors
+    from supermetrics.connectors
     qualify row_number() over (partition by team_id order by updated_at desc, connector_identifier) <= 3
     order by team_id, updated_at desc, connector_identifier
     limit 30

@@ -1,6 +1,6 @@
 """Airflow 3.3 or newer: a mapped task for each team. Copy this file into your DAGs folder.
 
-The workers need `pip install "supermetrics-connectors[airflow]"` and, in their environment, SUPERMETRICS_API_KEY and
+The workers need `pip install ".[airflow]"` in the clone and, in their environment, SUPERMETRICS_API_KEY and
 SOURCES__SUPERMETRICS__TEAM_IDS.
 """
 

@@ -1,4 +1,4 @@
-"""What the command line shows a person: progress, the summary of a run, an error as one block."""
+"""What the command line shows a person: progress, the summary of a run, an error as one block; JSON for a program."""
 
 import json
 import sys
@@ -10,14 +10,17 @@ from dlt.common.runtime.collector_base import Collector
 from rich import box
 from rich.console import Console, JustifyMethod
 from rich.table import Table
+from rich.text import Text
 
+from .harmless import harmless
 from .runs import LoadResult
 
 _MOST_TEAMS = 20  # lines: more than a screen answers nothing
 _PIPED_WIDTH = 160  # in a log or a mail there is no screen whose width would matter
 
-out = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPED_WIDTH)
-err = Console(stderr=True, highlight=False)
+# what is shown is data: brackets and colons in it are neither styles nor emoji
+out = Console(markup=False, emoji=False, highlight=False, width=None if sys.stdout.isatty() else _PIPED_WIDTH)
+err = Console(markup=False, emoji=False, highlight=False, stderr=True)
 
 _TEAM_COLUMNS = {
     "team_id": "team",
@@ -68,8 +71,11 @@ def progress() -> Collector | None:
 
 
 def show_json(value: Any) -> None:
-    """Prints one JSON object on one line, times in ISO 8601."""
-    out.print(json.dumps(value, default=datetime.isoformat, ensure_ascii=False), soft_wrap=True, markup=False)
+    """Prints one JSON object on one line, times in ISO 8601.
+
+    In ASCII: every locale has it, and a control character in a name is an escape of JSON, which reads back as it was.
+    """
+    sys.stdout.write(json.dumps(value, default=datetime.isoformat) + "\n")
 
 
 def show_result(result: LoadResult, look: str) -> None:
@@ -82,24 +88,23 @@ def show_result(result: LoadResult, look: str) -> None:
     told = [team for team in result.teams if team["status"] != "ok" or _changes(team)] or result.teams
     show_table(told[:_MOST_TEAMS], _TEAM_COLUMNS)
     if untold := len(result.teams) - len(told[:_MOST_TEAMS]):
-        out.print(f"… and {untold} teams more, all in the table team_syncs", soft_wrap=True)
+        show(f"… and {untold} teams more, all in the table team_syncs")
     for team in result.teams:
         if team["status"] == "incomplete":
-            out.print(
-                f"[yellow]incomplete[/yellow] team {team['team_id']}: the API counts {team['connectors_reported']} "
-                f"connectors and listed {team['connectors_received']}, so none was removed",
-                soft_wrap=True,
+            out.print("incomplete ", style="yellow", end="")
+            show(
+                f"team {team['team_id']}: the API counts {team['connectors_reported']} connectors "
+                f"and listed {team['connectors_received']}, so none was removed"
             )
     seconds = (result.finished_at - result.started_at).total_seconds()
     loaded = len(result.teams) - len(result.failed)
-    out.print(
+    show(
         f"Loaded {loaded} of {len(result.teams)} teams in {seconds:.1f} s: {_total(result, 'connectors_received')} "
         f"connectors, {_total(result, 'connectors_changed')} changed, {_total(result, 'connectors_removed')} removed, "
-        f"{_total(result, 'configurations_changed')} new configuration versions.",
-        soft_wrap=True,
+        f"{_total(result, 'configurations_changed')} new configuration versions."
     )
-    out.print(f"Data:    {result.location}, dataset {result.dataset_name}", soft_wrap=True, markup=False)
-    out.print(f"Look at: {look}", soft_wrap=True, markup=False)
+    show(f"Data:    {result.location}, dataset {result.dataset_name}")
+    show(f"Look at: {look}")
 
 
 def show_nothing_to_do(pipeline_name: str, as_json: bool) -> None:
@@ -107,7 +112,7 @@ def show_nothing_to_do(pipeline_name: str, as_json: bool) -> None:
     if as_json:
         show_json({"pipeline_name": pipeline_name, "teams": []})
     else:
-        out.print(f"None of the teams is in this shard: nothing to do for {pipeline_name}.", soft_wrap=True)
+        show(f"None of the teams is in this shard: nothing to do for {pipeline_name}.")
 
 
 def show_secrets(teams: Iterable[Mapping[str, Any]]) -> None:
@@ -115,18 +120,24 @@ def show_secrets(teams: Iterable[Mapping[str, Any]]) -> None:
     looked_for = [team for team in teams if team["secrets"] is not None]
     found = [(team["team_id"], *each) for team in looked_for for each in team["secrets"].items()]
     if found:
-        out.print("Typed into configurations, though they belong into the Connector Builder's secrets:", soft_wrap=True)
+        show("Typed into configurations, though they belong into the Connector Builder's secrets:")
     elif looked_for:
-        out.print("No secrets are typed into configurations.")
+        show("No secrets are typed into configurations.")
     for team_id, identifier, paths in found:
         for path in paths:
-            out.print(f"  team {team_id}, {identifier}: {path}", soft_wrap=True, markup=False)
+            show(f"  team {team_id}, {identifier}: {path}")
+
+
+def show(text: str) -> None:
+    """Prints one line."""
+    out.print(harmless(text), soft_wrap=True)
 
 
 def show_error(text: str) -> None:
-    """Prints a failure as one block on standard error."""
-    err.print("[red]Error[/red] ", end="")
-    err.print(text, markup=False, soft_wrap=True)
+    """Prints a failure as one block on standard error, where its lines are those of the text (see `describe`)."""
+    err.print("Error ", style="red", end="")
+    for line in text.split("\n"):
+        err.print(harmless(line), soft_wrap=True)
 
 
 def _changes(team: Mapping[str, Any]) -> int:
@@ -145,5 +156,5 @@ def show_table(rows: Iterable[Mapping[str, Any]], columns: Mapping[str, str]) ->
         justify: JustifyMethod = "left" if name in ("status", "request_id") else "right"
         table.add_column(title, justify=justify, no_wrap=name != "request_id", overflow="fold")
     for row in rows:
-        table.add_row(*("" if row[name] is None else str(row[name]) for name in columns))
+        table.add_row(*(Text("" if row[name] is None else harmless(row[name])) for name in columns))
     out.print(table)

@@ -1,6 +1,6 @@
 """Dagster: three assets with a partition for each team. `dagster dev -m pipelines.dagster_assets` shows and runs them.
 
-Needs `pip install "supermetrics-connectors[dagster]"` and SOURCES__SUPERMETRICS__TEAM_IDS; a run also needs
+Needs `pip install ".[dagster]"` in the clone and SOURCES__SUPERMETRICS__TEAM_IDS; a run also needs
 SUPERMETRICS_API_KEY.
 """
 

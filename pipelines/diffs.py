@@ -13,6 +13,7 @@ from rich.text import Text
 
 from sources.supermetrics_connectors.json_paths import changes, render
 
+from .harmless import harmless
 from .targets import open_for_reading
 
 _COLUMNS = ("version", "content_hash", "updated_at", "_dlt_valid_from", "_dlt_valid_to")
@@ -20,7 +21,7 @@ _STYLES = {"+++": "bold", "---": "bold", "@@": "cyan", "+": "green", "-": "red"}
 
 
 class NoVersionError(Exception):
-    """There are no two versions to compare, or not those that were asked for; in words, with those that there are."""
+    """The versions that were asked for are not there; in words, with those that are."""
 
 
 @dataclass(frozen=True)
@@ -45,34 +46,38 @@ class Version:
 
     def __str__(self) -> str:
         until = f"{self.valid_to:%Y-%m-%d %H:%M}" if self.valid_to else "now"
-        return f"{self.version or 'no version'} (no. {self.number}, {self.valid_from:%Y-%m-%d %H:%M} to {until})"
+        return (
+            f"{harmless(self.version or 'no version')} (no. {self.number}, {self.valid_from:%Y-%m-%d %H:%M} to {until})"
+        )
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Two versions with their JSON.
+    """Two versions with their JSON, or the only one that there is.
 
     Attributes:
         team_id: The team.
         connector_identifier: The connector.
-        before: The one that is compared with.
+        before: The one that is compared with; None where there is no other.
         after: The one that is compared.
         documents: The JSON of both, parsed.
     """
 
     team_id: int
     connector_identifier: str
-    before: Version
+    before: Version | None
     after: Version
     documents: tuple[Any, Any]
 
     def lines(self) -> Iterator[str]:
         """A unified diff of the JSON, one member a line, keys sorted."""
         before, after = map(_pretty, self.documents)
-        return unified_diff(before, after, str(self.before), str(self.after), lineterm="")
+        return map(harmless, unified_diff(before, after, str(self.before), str(self.after), lineterm=""))
 
     def styled(self) -> Text:
         """The lines in colours, or a sentence if there are none."""
+        if not self.before:
+            return Text(f"There is one version so far, {self.after}: nothing to compare it with yet.")
         shown = Text("\n").join(Text(line, style=_style(line)) for line in self.lines())
         return shown or Text(f"{self.before} and {self.after} have the same content.")
 
@@ -81,7 +86,7 @@ class Difference:
         return {
             "team_id": self.team_id,
             "connector_identifier": self.connector_identifier,
-            "from": vars(self.before),
+            "from": vars(self.before) if self.before else None,
             "to": vars(self.after),
             "changes": [
                 {"change": each.kind, "path": render(each.path), "from": each.before, "to": each.after}
@@ -91,7 +96,7 @@ class Difference:
 
 
 def _pretty(document: Any) -> list[str]:
-    return json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False).splitlines()
+    return json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False).split("\n")
 
 
 def _style(line: str) -> str:
@@ -111,8 +116,11 @@ def compare_versions(
         before: The version to compare with, by name or number; the one before `after` by default.
         after: The version to compare; the newest by default.
 
+    Returns:
+        How they differ. A connector with one version, if no other is asked for, has nothing to differ from.
+
     Raises:
-        NoVersionError: There is none of that name, or only one, or nothing was loaded.
+        NoVersionError: There is none of that name, or none before it, or nothing was loaded.
     """
     try:
         data = open_for_reading(destination, dataset)
@@ -121,6 +129,9 @@ def compare_versions(
     with data.sql_client as client:
         history = _History(client, team_id, connector)
         versions = history.versions()
+        if not (before or after) and len(versions) == 1:
+            document = history.document(versions[0])
+            return Difference(team_id, connector, None, versions[0], (document, document))
         newer = _find(versions, after, history.name) if after else versions[-1]
         if not before and newer.number == 1:
             raise NoVersionError(f"Before {newer} there is no version of {history.name} to compare it with.")

@@ -17,6 +17,7 @@ from sources.supermetrics_connectors.exceptions import (
 from sources.supermetrics_connectors.settings import API_KEY_VARIABLE
 
 from .exit_codes import Exit
+from .harmless import harmless_lines
 from .leases import AlreadyRunningError
 from .runs import LoadFailedError
 
@@ -28,6 +29,24 @@ _WHERE_TO_SET = {
     "or team_ids under [sources.supermetrics] in .dlt/config.toml",
 }
 
+_EXTRAS = {
+    "clickhouse_connect": "clickhouse",
+    "clickhouse_driver": "clickhouse",
+    "databricks": "databricks",
+    "deltalake": "deltalake",
+    "google": "bigquery",
+    "jinja2": "report",
+    "markupsafe": "report",
+    "psycopg2": "postgres",
+    "pyathena": "athena",
+    "pyodbc": "fabric",
+    "s3fs": "s3",
+    "snowflake": "snowflake",
+    "sqlalchemy": "sqlalchemy",
+    "vl_convert": "report",
+}
+"""This project's extra that brings a module, by the module's first name."""
+
 _DUCKDB_IN_USE = "Another process has the DuckDB file open. Close it there, or wait until that process is done."
 _DESTINATION_VARIABLE = re.compile(
     r"tried in order:\s+(?:\((?!Environment Variables, DESTINATION__)[^)]*\)\s+)*"
@@ -37,15 +56,34 @@ _USAGE_ERRORS = (ConfigurationException, InvalidPipelineName, MissingDependencyE
 
 
 def describe(error: BaseException) -> str:
-    """The failure in words: what is missing and where to set it, or the reason and where dlt met it."""
+    """The failure in words: what is missing and where to set it, or the reason and where dlt met it.
+
+    Lines that are not ours, such as a database's, are indented.
+    """
+    if module := _missing_module(error):
+        return (
+            f"{module} is not installed, which this needs. Install it, in the clone of this project, with: "
+            f"pip install -e '.[{_EXTRAS[module]}]'"
+        )
     if (missing := _find(error, ConfigFieldMissingException)) and (text := _missing(missing)):
         return text
     if isinstance(error, UnknownDestinationModule):
         return f"dlt knows no destination {error.ref!r}. Those it knows: https://dlthub.com/docs/dlt-ecosystem/destinations"
     advice = f"\n{_DUCKDB_IN_USE}" if "Could not set lock on file" in str(error) else ""
-    if isinstance(error, (LoadFailedError, AlreadyRunningError, SupermetricsError)):
-        return f"{error}{advice}"
-    return f"{type(error).__name__}: {error}"
+    if isinstance(error, LoadFailedError):
+        reason, _, where = str(error).rpartition("\n")
+        return f"{harmless_lines(reason)}\n{where}{advice}"
+    if isinstance(error, (AlreadyRunningError, SupermetricsError)):
+        return f"{harmless_lines(error)}{advice}"
+    return harmless_lines(f"{type(error).__name__}: {error}")
+
+
+def _missing_module(error: BaseException) -> str | None:
+    """The first name of a module whose absence is the failure, if it is one that an extra brings."""
+    cause = error.cause if isinstance(error, LoadFailedError) else error
+    missing = _find(cause, ModuleNotFoundError) if isinstance(cause, ImportError) else None
+    name = (missing.name or "").partition(".")[0] if missing else ""
+    return name if name in _EXTRAS else None
 
 
 def _missing(error: ConfigFieldMissingException) -> str:
@@ -85,7 +123,11 @@ def exit_code(error: BaseException) -> Exit:
     if _find(error, KeyboardInterrupt):
         return Exit.INTERRUPTED
     cause = _find(error, SupermetricsError)
-    if isinstance(cause, SupermetricsConfigurationError) or any(_find(error, kind) for kind in _USAGE_ERRORS):
+    if (
+        _missing_module(error)
+        or isinstance(cause, SupermetricsConfigurationError)
+        or any(_find(error, kind) for kind in _USAGE_ERRORS)
+    ):
         return Exit.USAGE
     if isinstance(cause, SupermetricsUnreadableError):
         return Exit.UNAVAILABLE

@@ -1,6 +1,6 @@
 """Prefect 3: a mapped task for each team. `python -m pipelines.prefect_flow` serves it every hour.
 
-Needs `pip install "supermetrics-connectors[prefect]"`, SUPERMETRICS_API_KEY and SOURCES__SUPERMETRICS__TEAM_IDS.
+Needs `pip install ".[prefect]"` in the clone, SUPERMETRICS_API_KEY and SOURCES__SUPERMETRICS__TEAM_IDS.
 """
 
 from typing import Any

@@ -1,8 +1,8 @@
 """What `supermetrics-connectors report` writes: one HTML page about what was loaded, which needs nothing but itself.
 
 Each section is a question, its query and a picture or a table. The query stands on the page as it was run, so that its
-numbers can be had again. Everything that comes from the data is escaped; the page's policy (CSP) forbids all requests
-and every script but its own.
+numbers can be had again. Everything that comes from the data is escaped and harmless; the page's policy (CSP) forbids
+all requests and every script but its own.
 """
 
 import base64
@@ -29,6 +29,7 @@ from sources.supermetrics_connectors.strategies import choose
 
 from . import report_charts as charts
 from . import report_queries as queries
+from .harmless import harmless
 from .report_queries import Query
 from .targets import make_destination, open_for_reading
 
@@ -148,6 +149,7 @@ def _page(warehouse: Warehouse, now: datetime, about: Mapping[str, str]) -> str:
     environment = Environment(
         loader=FileSystemLoader(folder),
         autoescape=True,
+        finalize=_shown,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -165,6 +167,11 @@ def _page(warehouse: Warehouse, now: datetime, about: Mapping[str, str]) -> str:
         script=script,
         hashes={"style": _sha256(style), "script": _sha256(script)},
     )
+
+
+def _shown(value: Any) -> Any:
+    """What the template writes: text made harmless, unless it is our own markup."""
+    return harmless(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _sections(warehouse: Warehouse, now: datetime) -> list[Section]:

@@ -1,9 +1,11 @@
 """The report's charts: Vega-Lite, drawn to SVG while the report is written, so that the page needs no chart library.
 
 Colors are the page's CSS variables, and so light or dark with it. Every bar says what it stands for to a screen reader
-and to a pointer at rest. Labels come from the data: they reach Vega-Lite as values, which it escapes.
+and to a pointer at rest. Labels come from the data: they reach Vega-Lite as values, which it escapes. They are made
+harmless before, and cut: at a control character, and at an emoji where it cuts a label itself, drawing fails.
 """
 
+import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,6 +15,9 @@ from typing import Any
 
 import vl_convert
 from markupsafe import Markup
+from rich.text import Text
+
+from .harmless import harmless
 
 NARROW, WIDE = 520, 1090
 """Pixels, axis labels included: a column of the page, and the whole page."""
@@ -25,7 +30,8 @@ CHANGES = {
 }
 
 _FONT_SIZE = 12
-_LABEL_LIMIT = 200
+_LABEL_WIDTH = 30
+"""Letters, of which a wide one counts twice."""
 _CONFIG = {
     "background": None,
     "font": "sans-serif",
@@ -58,7 +64,7 @@ class Bar:
     """One bar.
 
     Attributes:
-        label: What stands beside it; no two of a chart share one.
+        label: What stands beside it, cut where it is long.
         value: Its length.
         text: What a screen reader says and a pointer shows.
     """
@@ -70,19 +76,26 @@ class Bar:
 
 def bars(rows: Sequence[Bar]) -> Markup:
     """Horizontal bars from top to bottom, each with its value at the end."""
-    data = [{"label": row.label, "value": row.value, "text": row.text} for row in rows]
+    data = [{"row": number, "value": row.value, "text": harmless(row.text)} for number, row in enumerate(rows)]
     longest = max((row.value for row in rows), default=0)
     value = {"field": "value", "type": "quantitative", "axis": None, "scale": {"domain": [0, max(1, longest) * 1.15]}}
-    label = {"field": "label", "type": "nominal", "sort": None}
+    labels = [_cut(harmless(row.label)) for row in rows]
     # the browser's font may be wider than the one that Vega measures with
-    extent = min(_LABEL_LIMIT * 1.2, max((len(row.label) for row in rows), default=0) * _FONT_SIZE * 0.6) + 8
-    axis = {"labelLimit": _LABEL_LIMIT, "ticks": False, "domain": False, "labelPadding": 8, "minExtent": extent}
+    extent = max(map(len, labels), default=0) * _FONT_SIZE * 0.6 + 8
+    axis = {
+        "labelExpr": f"{json.dumps(labels)}[datum.value]",
+        "labelLimit": 0,
+        "ticks": False,
+        "domain": False,
+        "labelPadding": 8,
+        "minExtent": extent,
+    }
     return _draw(
         {
             "data": {"values": data},
             "width": NARROW,
             "height": {"step": 26},
-            "encoding": {"y": {**label, "axis": axis}, "x": value},
+            "encoding": {"y": {"field": "row", "type": "nominal", "sort": None, "axis": axis}, "x": value},
             "layer": [
                 {
                     "mark": {"type": "bar", "color": "var(--bar)", "height": {"band": 0.72}},
@@ -135,6 +148,12 @@ def stacked_days(counts: Mapping[tuple[date, str], int], first: date, last: date
             },
         }
     )
+
+
+def _cut(label: str) -> str:
+    text = Text(label)
+    text.truncate(_LABEL_WIDTH, overflow="ellipsis")
+    return text.plain
 
 
 def words(change: str) -> str:

@@ -3,6 +3,9 @@
 It speaks real HTTP on 127.0.0.1 and answers like the API: `GET /v1/teams/{team_id}/connector_builder/connectors` with
 a bearer token, error envelopes, request ids and rate-limit headers. What it holds can be changed while it runs, from
 Python by the methods of `Sandbox` or with curl under `/sandbox/` (see `usage`), and it fails on demand (see `Fault`).
+
+It answers only who asks for this machine: a page that a person visits meanwhile can send requests here too, by a name
+of its own for 127.0.0.1 or from its own origin, and must not read or change anything.
 """
 
 from __future__ import annotations
@@ -63,6 +66,7 @@ _PHRASES = {int(status): status.phrase for status in HTTPStatus}
 _IDENTIFIER = re.compile(r"[A-Za-z0-9_-]{1,100}")
 _TEAM_ID = re.compile(r"[0-9]{1,19}")
 _MAX_TEAM_ID = 2**63 - 1
+_LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
 
 
 class SandboxError(Exception):
@@ -660,7 +664,11 @@ class _Handler(BaseHTTPRequestHandler):
     def answer(self) -> None:
         """Answers one request, of whatever method."""
         sandbox, body = self.server.sandbox, self._body()
-        if self.path.startswith("/sandbox/"):
+        if self._is_a_stranger_s():
+            refusal = SandboxError(403, "The sandbox is for programs on this machine, not for web pages.")
+            answer = _compose(_refusal(refusal, Fault()), {})
+            self._send(answer, Fault())
+        elif self.path.startswith("/sandbox/"):
             answer = sandbox._answer_admin(self.command, self.path, body)
             self._send(answer, Fault())
         else:
@@ -670,6 +678,15 @@ class _Handler(BaseHTTPRequestHandler):
         logger.info("%s %s -> %s", self.command, self.path, answer.status)
 
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = answer  # noqa: N815 - the base's names
+
+    def _is_a_stranger_s(self) -> bool:
+        """Whether the request names another host than this machine, or comes from the page of another origin.
+
+        Browsers always name a host, and with what a page sends to another origin the page's own.
+        """
+        hosts = {f"{name}:{self.server.server_address[1]}" for name in _LOOPBACK_NAMES}
+        named, origins = ({*self.headers.get_all(name, [])} for name in ("Host", "Origin"))
+        return not (named <= hosts and origins <= {f"http://{host}" for host in hosts})
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base's name
         """Silent: the base prints to stderr."""

@@ -6,6 +6,7 @@ import gzip
 import logging
 import pickle
 import re
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -98,6 +99,24 @@ def test_a_base_url_may_have_a_path(sandbox: Sandbox, connect: Connect) -> None:
     assert sandbox.requests[0].path == f"/proxy{PATH}"
 
 
+@pytest.mark.parametrize("fault", [Fault(hang=True), Fault(drip=5.0), Fault(delay=200)], ids=["head", "body", "late"])
+def test_a_client_that_is_closed_awaits_nothing(sandbox: Sandbox, connect: Connect, fault: Fault) -> None:
+    """Whoever stops a run leaves at once, and its threads with it: the process would wait for them."""
+    client = connect(request_timeout=300, request_max_attempts=5)
+    sandbox.fault(fault, times=5)
+    failures: list[SupermetricsError] = []
+    threads = [threading.Thread(target=lambda: failures.append(failure(client)), daemon=True) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    while len(sandbox.requests) < len(threads):
+        time.sleep(0.01)
+    client.close()
+    for thread in threads:
+        thread.join(timeout=20)
+    assert [type(error) for error in failures] == [SupermetricsConnectionError] * 3
+    assert len(sandbox.requests) == 3
+
+
 def test_the_answer_has_the_payload_and_what_the_headers_say(sandbox: Sandbox, connect: Connect) -> None:
     """Request id and remaining requests end in `team_syncs`; the size bounds the memory of a batch."""
     answer = connect(include_configs=True).list_connectors(TEAM)
@@ -159,7 +178,7 @@ def test_a_connection_closed_in_the_meantime_is_replaced(sandbox: Sandbox, conne
             SupermetricsUnauthorizedError,
             (
                 "HTTP 401 UNAUTHORIZED for team 936506: The access token is missing or not valid. "
-                "Check the API key: it may be mistyped, expired or revoked."
+                "The key came from the argument api_key. Check the API key: it may be mistyped, expired or revoked."
             ),
         ),
         (
@@ -229,6 +248,7 @@ def test_an_error_has_all_that_the_envelope_says(sandbox: Sandbox, connect: Conn
         "request_id": "req-0001",
         "team_id": TEAM,
         "retry_after": 3600.0,
+        "key_from": None,
     }
     copy = pickle.loads(pickle.dumps(error))  # noqa: S301 - written on the left
     assert (str(copy), vars(copy)) == (str(error), vars(error))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pipelines.harmless import harmless
 from pipelines.load_connectors import run
 from pipelines.sandbox import Sandbox
 
@@ -106,6 +108,37 @@ def test_equal_contents_are_said_to_be_equal(history: Sandbox, out: pytest.Captu
     assert out.readouterr().out.rstrip().endswith("have the same content.")
 
 
+def test_a_single_version_has_nothing_to_be_compared_with(out: pytest.CaptureFixture[str]) -> None:
+    """As after a first load: that is no failure, and says which version is there."""
+    assert run(["diff", str(TEAM), "ONCE"]) == 0
+    said = out.readouterr()
+    assert re.fullmatch(
+        r"There is one version so far, 1 \(no\. 1, .* to now\): nothing to compare it with yet\.\n", said.out
+    )
+    assert said.err == ""
+    assert run(["diff", str(TEAM), "ONCE", "--json"]) == 0
+    told = json.loads(out.readouterr().out)
+    assert (told["from"], told["to"]["version"], told["changes"]) == (None, "1", [])
+
+
+@pytest.mark.parametrize("unusual", ["\x1b[2J", "a\x85b", "\u202edesrever", "line\u2028line", "\x7f\x9b"])
+def test_what_is_in_a_configuration_is_harmless_in_its_line(
+    history: Sandbox, out: pytest.CaptureFixture[str], unusual: str
+) -> None:
+    """A member stays on one line, and no line of it acts on the terminal; JSON has the value itself."""
+    configuration = {"version": unusual, "configuration_json": {unusual: unusual}}
+    history.edit_connector(TEAM, "ONCE", configuration=configuration)
+    assert run(["load", "--include-configs", "--json"]) == 0
+    out.readouterr()
+    assert run(["diff", str(TEAM), "ONCE"]) == 0
+    printed = out.readouterr().out
+    assert not {char for char in printed if char != "\n" and harmless(char) != char}
+    assert len(printed.splitlines()) == 7
+    assert run(["diff", str(TEAM), "ONCE", "--json"]) == 0
+    told = json.loads(out.readouterr().out)
+    assert (told["to"]["version"], told["changes"][0]["to"]) == (unusual, unusual)
+
+
 def test_a_deleted_connector_s_history_is_there(history: Sandbox, out: pytest.CaptureFixture[str]) -> None:
     """What was in it when it was deleted is what one wants to know then."""
     history.delete_connector(TEAM, "T3S70")
@@ -120,7 +153,7 @@ def test_a_deleted_connector_s_history_is_there(history: Sandbox, out: pytest.Ca
     [
         (["T3S70", "--from", "9.9.9"], "Connector T3S70 of team 936506 has no version '9.9.9':\n  1.0.0 (no. 1, "),
         (["T3S70", "--to", "1.1.0"], "has 2 versions '1.1.0', take a number:\n  1.1.0 (no. 2, "),
-        (["ONCE"], "there is no version of connector ONCE of team 936506 to compare it with."),
+        (["ONCE", "--to", "1"], "there is no version of connector ONCE of team 936506 to compare it with."),
         (["T3S70", "--to", "1"], "there is no version of connector T3S70 of team 936506 to compare it with."),
         (["NONE"], "No configuration of connector NONE of team 936506 has been loaded. Load configurations with:"),
         (["T3S70", "--dataset", "elsewhere"], "No configurations have been loaded."),

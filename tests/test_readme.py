@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 import duckdb
 import pytest
+import tomlkit
 
 from pipelines.exit_codes import Exit
 from pipelines.load_connectors import cli, run
+from pipelines.sandbox import Sandbox
+from pipelines.sandbox_data import shipped_teams
+from sources.supermetrics_connectors.settings import SupermetricsConfiguration
 
+SCRIPT = str(Path(sys.executable).parent / "supermetrics-connectors")
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -83,6 +93,65 @@ def test_commands_are_those_of_the_command_line() -> None:
         command = cli.commands[name]
         if "--help" not in arguments:
             command.make_context(name, arguments, parent=click.Context(cli))
+
+
+@pytest.fixture
+def folder(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the settings that the repository ships, and a sandbox with the README's teams and its key."""
+    for team_id, connectors in shipped_teams().items():
+        sandbox.add_team(team_id, connectors)
+    shutil.copytree(ROOT / ".dlt", tmp_path / ".dlt", ignore=shutil.ignore_patterns("secrets.toml"))
+    monkeypatch.setenv("SOURCES__SUPERMETRICS__BASE_URL", sandbox.url)
+    return tmp_path
+
+
+@pytest.mark.parametrize("place", ["after", "before", "between"])
+def test_settings_can_be_pasted_into_the_shipped_files(folder: Path, sandbox: Sandbox, place: str) -> None:
+    """The block into config.toml, wherever there is room; the example copied, and the key put in its place."""
+    [block] = [block for block in blocks("toml") if "config.toml" in block]
+    config = folder / ".dlt" / "config.toml"
+    shipped = config.read_text(encoding="utf-8")
+    pasted = {
+        "after": f"{shipped}\n{block}",
+        "before": f"{block}\n{shipped}",
+        "between": shipped.replace("\n[load]", f"\n{block}\n[load]"),
+    }
+    config.write_text(pasted[place], encoding="utf-8")
+    [copy] = [line for block in blocks("sh") for line in block.splitlines() if "secrets.toml" in line]
+    subprocess.run(shlex.split(copy), check=True)  # noqa: S603 - the README's own line
+    secrets = folder / ".dlt" / "secrets.toml"
+    secrets.write_text(secrets.read_text(encoding="utf-8").replace("api_...", sandbox.token), encoding="utf-8")
+
+    done = subprocess.run([SCRIPT, "load", "--json"], capture_output=True, encoding="utf-8", check=False)  # noqa: S603 - ours
+    assert (done.returncode, done.stderr) == (0, "")
+    result = json.loads(done.stdout)
+    assert [team["team_id"] for team in result["teams"]] == [936506, 941277]
+    assert {request.include_configs for request in sandbox.requests} == {True}
+
+
+def test_the_shipped_settings_are_the_defaults(folder: Path) -> None:
+    """With their # taken away they can be read, and change nothing."""
+    lines = (folder / ".dlt" / "config.toml").read_text(encoding="utf-8").splitlines()
+    shown = [line.removeprefix("# ") for line in lines if re.match(r"# (\[sources|\w+ = )", line)]
+    settings: dict[str, Any] = tomlkit.parse("\n".join(shown)).unwrap()["sources"]["supermetrics"]
+    assert settings.pop("team_ids") == [936506, 941277]
+    assert {name: getattr(SupermetricsConfiguration(), name) for name in settings} == settings
+    assert len(settings) == 6
+
+
+def test_the_example_of_diff_works_after_the_first_load(loaded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is one version by then, which is said."""
+    monkeypatch.chdir(loaded.parent)
+    [example] = [command for command in commands("supermetrics-connectors") if command[0] == "diff"]
+    assert run(example) == Exit.OK
+
+
+def test_nobody_is_told_to_install_a_package_that_anybody_could_claim() -> None:
+    """The project is not on the package index: what is installed comes from the clone."""
+    names = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, encoding="utf-8", check=True).stdout  # noqa: S607 - whichever git there is
+    texts = [ROOT / name for name in names.splitlines() if Path(name).suffix in (".md", ".py", ".yml", ".sh", ".html")]
+    assert len(texts) > 50
+    assert [path for path in texts if re.search(r"supermetrics-connectors\[", path.read_text(encoding="utf-8"))] == []
 
 
 def test_make_targets_exist() -> None:

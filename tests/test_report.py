@@ -16,6 +16,7 @@ import dlt
 import pytest
 
 import pipelines
+from pipelines.harmless import harmless
 from pipelines.load_connectors import run
 from pipelines.report import write_report
 from pipelines.sandbox import Fault, Sandbox
@@ -102,6 +103,42 @@ def test_what_comes_from_the_data_is_text(
     assert SCRIPT not in html
     assert html.count("<script") == 1
     assert any(SCRIPT in cell for row in Page(html).tables["latest-changes"] for cell in row)
+
+
+@pytest.mark.parametrize(
+    "unusual", ["\x00\x1b]0;title\x07", "a\nb\r\x85c", "\u202egpj.exe\u2066", "\ufffe\uffff", "\u2028"]
+)
+def test_what_cannot_be_drawn_is_written_out(
+    sandbox: Sandbox, load: Load, report: Callable[[], str], unusual: str
+) -> None:
+    """In pictures and tables: what draws the pictures ends the process at one control character."""
+    name = f"before {unusual} after".replace("\x00", "")  # of which no column has any
+    sandbox.add_connector(BIG, "A", name=name, configuration={"version": unusual[-1], "configuration_json": {}})
+    load(include_configs=True)
+    html = report()
+
+    assert not set(unusual) & set(html) - set("\n abcegjptxil.;0]")
+    assert harmless(name) in html
+    labels = [attrs["aria-label"] or "" for tag, attrs in Page(html).tags if attrs.get("aria-roledescription") == "bar"]
+    assert any(label.startswith(harmless(name)) for label in labels)
+
+
+@pytest.mark.parametrize("name", ["\N{PILE OF POO}" * 100, "x" * 27 + "\N{PILE OF POO}" * 9, "漢字" * 120, "ä" * 255])
+def test_long_names_are_cut_beside_their_bars(
+    sandbox: Sandbox, load: Load, report: Callable[[], str], name: str
+) -> None:
+    """Not within an emoji, at which drawing fails; and two that look alike then are still two."""
+    for identifier in ("A", "B"):
+        sandbox.add_connector(BIG, identifier, name=name + identifier, configuration={"configuration_json": {}})
+    load(include_configs=True)
+    html = report()
+    page = Page(html)
+
+    assert len(page.tables["configuration-size"]) == 2
+    bars = [attrs["aria-label"] or "" for tag, attrs in page.tags if attrs.get("aria-roledescription") == "bar"]
+    assert sum(bar.startswith(name) for bar in bars) == 4  # in sizes and in numbers of versions
+    drawn = re.findall(r"<text[^>]*>([^<]*)</text>", html)
+    assert sum(text.startswith(name[:14]) and text.endswith("…") for text in drawn) == 4
 
 
 def test_the_page_asks_nobody_for_anything(
@@ -217,8 +254,8 @@ def test_a_missing_package_is_named_with_the_extra(monkeypatch: pytest.MonkeyPat
 
     assert run(["report"]) == 64
     assert capsys.readouterr().err == (
-        "Error: The report needs vl_convert, which is not installed. "
-        "Install it with: pip install 'supermetrics-connectors[report]' (in a clone: pip install -e '.[report]')\n"
+        "Error vl_convert is not installed, which this needs. "
+        "Install it, in the clone of this project, with: pip install -e '.[report]'\n"
     )
 
 

@@ -254,6 +254,67 @@ def test_the_listing_is_read_only(shipped: Sandbox, method: str) -> None:
     assert reply.headers["allow"] == "GET"
 
 
+# --- web pages --------------------------------------------------------------------------------------------------------
+
+CONNECTORS = "/sandbox/teams/936506/connectors"
+STRANGERS = {
+    "another name for this machine": {"Host": "rebound.example:{port}"},
+    "a name that begins like ours": {"Host": "localhost.example:{port}"},
+    "another port": {"Host": "127.0.0.1:1"},
+    "no port": {"Host": "localhost"},
+    "another address": {"Host": "192.168.1.7:{port}"},
+    "no name": {"Host": ""},
+    "a page": {"Host": "127.0.0.1:{port}", "Origin": "https://page.example"},
+    "a page on this machine": {"Host": "127.0.0.1:{port}", "Origin": "http://localhost:3000"},
+    "a page of the same name": {"Host": "localhost:{port}", "Origin": "https://localhost:{port}"},
+    "a page without an origin": {"Host": "localhost:{port}", "Origin": "null"},
+}
+FRIENDS: dict[str, dict[str, str]] = {
+    "by address": {"Host": "127.0.0.1:{port}"},
+    "by name": {"Host": "localhost:{port}"},
+    "by IPv6 address": {"Host": "[::1]:{port}"},
+    "from its own origin": {"Host": "localhost:{port}", "Origin": "http://localhost:{port}"},
+}
+
+
+@pytest.mark.parametrize("headers", STRANGERS.values(), ids=STRANGERS)
+@pytest.mark.parametrize(
+    ("method", "target"),
+    [("GET", LISTING), ("POST", CONNECTORS), ("DELETE", f"{CONNECTORS}/T3S70"), ("OPTIONS", CONNECTORS)],
+)
+def test_a_web_page_reads_and_changes_nothing(
+    shipped: Sandbox, method: str, target: str, headers: dict[str, str]
+) -> None:
+    """A browser sends what any page asks for, by whatever name leads to 127.0.0.1; the head gives the page away."""
+    before = shipped.connectors(936506)
+    reply = _ask_as(shipped, headers, method, target)
+    _assert_refused(reply, 403, "FORBIDDEN")
+    assert not [name for name in reply.headers if name.startswith("access-control-")]
+    assert shipped.connectors(936506) == before
+    assert shipped.requests == []
+
+
+@pytest.mark.parametrize("headers", FRIENDS.values(), ids=FRIENDS)
+def test_a_program_on_this_machine_is_answered(shipped: Sandbox, headers: dict[str, str]) -> None:
+    """By each of the names that this machine has for itself."""
+    assert _ask_as(shipped, headers, "GET", LISTING).status == 200
+    assert _ask_as(shipped, headers, "DELETE", f"{CONNECTORS}/T3S70").status == 200
+
+
+def _ask_as(sandbox: Sandbox, headers: dict[str, str], method: str, target: str) -> Reply:
+    """Sends the request with these headers, in which {port} stands for the sandbox's, and no Host but theirs."""
+    port = sandbox.url.rpartition(":")[2]
+    body = '{"connector_identifier": "EVIL"}'
+    with closing(_connect(sandbox)) as connection:
+        connection.putrequest(method, target, skip_host=True)
+        for name, value in headers.items():
+            connection.putheader(name, value.format(port=port))
+        connection.putheader("Authorization", f"Bearer {sandbox.token}")
+        connection.putheader("Content-Length", str(len(body)))
+        connection.endheaders(body.encode())
+        return _reply(connection)
+
+
 # --- the connection, the requests seen and the rate limit -------------------------------------------------------------
 
 

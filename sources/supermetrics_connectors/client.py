@@ -297,6 +297,7 @@ class SupermetricsClient:
             description=self._scrub(description[:2048]) if description else None,
             request_id=_request_id(meta.get("request_id")) or header_request_id,
             retry_after=_retry_after(response.headers.get("Retry-After")),
+            key_from=self._auth.api_key.came_from if response.status_code == 401 else None,
         )
 
     def _scrub_answer(self, response: Response) -> None:

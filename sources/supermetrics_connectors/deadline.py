@@ -10,7 +10,9 @@ import socket
 import ssl
 import time
 from contextlib import suppress
+from threading import Lock
 from typing import Any
+from weakref import WeakSet
 
 from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
@@ -25,14 +27,40 @@ class DeadlineAdapter(HTTPAdapter):
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         """Makes the pools of connections."""
+        self._lock = Lock()
+        self._connections: WeakSet[HTTPConnection] = WeakSet()
+        self._pools = {
+            "http": self._pool(HTTPConnectionPool, _Connection),
+            "https": self._pool(HTTPSConnectionPool, _SecureConnection),
+        }
         super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = _POOLS
+        self.poolmanager.pool_classes_by_scheme = self._pools
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
         """Makes the pools of connections that go through a proxy."""
         manager = super().proxy_manager_for(proxy, **kwargs)
-        manager.pool_classes_by_scheme = _POOLS
+        manager.pool_classes_by_scheme = self._pools
         return manager
+
+    def close(self) -> None:
+        """Closes every connection. On answers that are awaited it hangs up, so that nobody waits for them."""
+        super().close()
+        with self._lock:
+            sockets = [connection.sock for connection in self._connections]
+        for sock in sockets:
+            with suppress(OSError, AttributeError):  # it is closed, or not there yet
+                sock.shutdown(socket.SHUT_RDWR)
+
+    def _pool(self, pool: type[HTTPConnectionPool], connection: type[HTTPConnection]) -> type[HTTPConnectionPool]:
+        """A class of pools whose connections are remembered: urllib3 forgets those that are in use."""
+
+        def connect(*args: Any, **kwargs: Any) -> HTTPConnection:
+            made = connection(*args, **kwargs)
+            with self._lock:
+                self._connections.add(made)
+            return made
+
+        return type(pool.__name__, (pool,), {"ConnectionCls": staticmethod(connect)})
 
 
 class _Answer(http.client.HTTPResponse):
@@ -109,14 +137,3 @@ class _Connection(HTTPConnection):
 class _SecureConnection(HTTPSConnection):
     response_class = _Answer
     debuglevel = 0  # as above
-
-
-class _Pool(HTTPConnectionPool):
-    ConnectionCls = _Connection
-
-
-class _SecurePool(HTTPSConnectionPool):
-    ConnectionCls = _SecureConnection
-
-
-_POOLS = {"http": _Pool, "https": _SecurePool}

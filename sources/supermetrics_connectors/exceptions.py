@@ -38,6 +38,7 @@ class SupermetricsError(DltException):
         description: The API's `error.description`, longer than the message; often None.
         request_id: What Supermetrics support asks for; None when the answer carried none.
         retry_after: Seconds until the rate limit resets, counted from when the error was made; None when unknown.
+        key_from: Where the key was set, of a request that was refused because of it; otherwise None.
     """
 
     advice: ClassVar[str] = ""
@@ -53,6 +54,7 @@ class SupermetricsError(DltException):
         description: str | None = None,
         request_id: str | None = None,
         retry_after: float | None = None,
+        key_from: str | None = None,
     ) -> None:
         self.message = _one_line(message)
         self.team_id = team_id
@@ -61,6 +63,7 @@ class SupermetricsError(DltException):
         self.description = _one_line(description) if description else None
         self.request_id = request_id
         self.retry_after = retry_after
+        self.key_from = key_from
         super().__init__(self._render())
 
     def _render(self) -> str:
@@ -69,7 +72,8 @@ class SupermetricsError(DltException):
         answered = " ".join(part for part in (http, self.code) if part)
         team = f"team {self.team_id}" if self.team_id is not None else ""
         subject = " for ".join(part for part in (answered, team) if part)
-        told = [self.message, self.description, self._when_to_retry(), self.advice]
+        key_from = f"The key came from {self.key_from}" if self.key_from else ""
+        told = [self.message, self.description, self._when_to_retry(), key_from, self.advice]
         sentences = " ".join(_sentence(part) for part in told if part)
         request_id = f" (request_id={self.request_id})" if self.request_id else ""
         return (f"{subject[0].upper()}{subject[1:]}: " if subject else "") + sentences + request_id

@@ -10,7 +10,9 @@ from urllib.parse import urlsplit
 
 import orjson
 from dlt.common.configuration import configspec, resolve_configuration
+from dlt.common.configuration.providers import EnvironProvider
 from dlt.common.configuration.specs import BaseConfiguration
+from dlt.common.configuration.utils import get_resolved_traces
 from dlt.common.typing import TSecretStrValue
 
 from .exceptions import SupermetricsConfigurationError
@@ -20,6 +22,8 @@ API_KEY_VARIABLE = "SUPERMETRICS_API_KEY"
 """The environment variable of the vendor's own tools, the fallback for the key."""
 SECTIONS = ("sources", "supermetrics_connectors", "supermetrics")
 """Where dlt looks for a setting, most specific first: also in the first two and in the first and last of these."""
+_PLACEHOLDER = re.compile(r"(?:bearer +)?(?:(?:api|otok)_)?(?:\.\.\.|…|<.*>)", re.IGNORECASE)
+"""What examples have in the place of a key: `api_...`, and dlt's own `<configure me>`."""
 MAX_TEAM_ID = 2**63 - 1
 DEFAULT_MAX_ANSWER_BYTES = 2**30
 """A GiB: a thousand connectors, the most that the API lists, with configurations of a megabyte each."""
@@ -46,9 +50,20 @@ class RetryPolicy:
 
 
 class ApiKey(str):
-    """An API key or OAuth token that does not show itself in a repr, a traceback's locals or a log of arguments."""
+    """An API key or OAuth token that does not show itself in a repr, a traceback's locals or a log of arguments.
 
-    __slots__ = ()
+    Attributes:
+        came_from: Where it was set, in words.
+    """
+
+    came_from: str = "the argument api_key"
+
+    @classmethod
+    def found(cls, key: str, came_from: str) -> "ApiKey":
+        """A key with where it was set."""
+        made = cls(key)
+        made.came_from = came_from
+        return made
 
     def __repr__(self) -> str:
         return "'***'"
@@ -83,18 +98,36 @@ class SupermetricsConfiguration(BaseConfiguration):
     def on_partial(self) -> None:
         """Takes the key from the vendor's own variable when dlt's configuration has none."""
         if from_environment := os.environ.get(API_KEY_VARIABLE):
-            self.api_key = self.api_key or from_environment
+            self.api_key = self.api_key or _vendors_key(from_environment)
         if not self.is_partial():
             self.resolve()
 
     def on_resolved(self) -> None:
-        """Hides the key from reprs from here on."""
-        self.api_key = ApiKey(self.api_key)
+        """Hides the key from reprs from here on, and prefers the vendor's own variable to an example's placeholder."""
+        if not isinstance(self.api_key, ApiKey):
+            self.api_key = ApiKey.found(self.api_key, _where_dlt_found_the_key(self))
+        if _PLACEHOLDER.fullmatch(self.api_key) and (from_environment := os.environ.get(API_KEY_VARIABLE)):
+            self.api_key = _vendors_key(from_environment)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(base_url={self.base_url!r}, team_ids={self.team_ids!r})"
 
     __str__ = __repr__
+
+
+def _vendors_key(key: str) -> ApiKey:
+    return ApiKey.found(key, f"{API_KEY_VARIABLE} in the environment")
+
+
+def _where_dlt_found_the_key(config: SupermetricsConfiguration) -> str:
+    """In words; dlt notes each value that it finds, and an argument, which it does not look for, nowhere."""
+    for found in reversed(get_resolved_traces().resolved_traces):
+        if found.config is config and found.key == "api_key":
+            if found.provider_name == EnvironProvider().name:
+                return f"{EnvironProvider.get_key_name(found.key, *found.sections)} in the environment"
+            section = f" under [{'.'.join(found.sections)}]" if found.sections else ""
+            return f"api_key{section} in {found.provider_name}"
+    return ApiKey.came_from
 
 
 @dataclass(frozen=True)
@@ -227,10 +260,16 @@ def parse_api_key(api_key: str) -> ApiKey:
     """Returns the bare key or token, without a leading `Bearer `.
 
     Raises:
-        SupermetricsConfigurationError: It is empty or has a character that no HTTP header may carry. The message never
-            shows the key.
+        SupermetricsConfigurationError: It is empty, an example's placeholder, or has a character that no HTTP header
+            may carry. The message never shows a key.
     """
-    key = ApiKey(re.sub(r"\A\s*bearer(?: +|\Z)", "", api_key, flags=re.IGNORECASE))
+    came_from = getattr(api_key, "came_from", ApiKey.came_from)
+    key = ApiKey.found(re.sub(r"\A\s*bearer(?: +|\Z)", "", api_key, flags=re.IGNORECASE), came_from)
+    if _PLACEHOLDER.fullmatch(key):
+        raise SupermetricsConfigurationError(
+            f"The api_key is the placeholder {str(key)!r}, from {came_from}. Put a key from the Supermetrics Hub in "
+            f"its place, or set {API_KEY_VARIABLE} in the environment"
+        )
     if re.fullmatch(r"[\x21-\x7e]+", key):
         return key
     raise SupermetricsConfigurationError(
