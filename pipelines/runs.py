@@ -242,13 +242,13 @@ def _collect_syncs(source: dlt.sources.DltSource) -> _Syncs:
 
 def _finish(pipeline: dlt.Pipeline, syncs: _Syncs, load_ids: list[str], table_format: TableFormat | None) -> LoadInfo:
     """Writes what tells of a load that is complete."""
+    told = record_syncs(syncs.rows, next(iter(load_ids), None), table_format)
+    info: LoadInfo = _DESTINATION_RETRIES(_run, pipeline, told, schema=_schema(pipeline))
     if syncs.run and syncs.run.strategy.view:
         with pipeline.sql_client() as client:
             if syncs.has_new_configurations or not is_shown(client):
                 configurations = "connector_configurations" in pipeline.default_schema.tables
                 show(client, syncs.run.strategy, configurations)
-    told = record_syncs(syncs.rows, next(iter(load_ids), None), table_format)
-    info: LoadInfo = _DESTINATION_RETRIES(_run, pipeline, told, schema=_schema(pipeline))
     return info
 
 

@@ -121,7 +121,9 @@ def select(
 
 def show_changes(run: Run) -> None:
     """Makes `connector_changes` in the running pipeline's dataset, if the tables that it tells of are there."""
-    if not run.compares or not run.strategy.view or run.table(CONNECTOR_VERSIONS).is_missing or run.shows_changes:
+    if run.shows_changes or not run.compares or not run.strategy.view:
+        return
+    if run.table(CONNECTOR_VERSIONS).is_missing or run.is_missing(TEAM_SYNCS):
         return
     run.shows_changes = True
     pipeline: Any = dlt.current.pipeline()
