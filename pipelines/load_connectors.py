@@ -96,7 +96,12 @@ def _source_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option(
     "--no-redact", is_flag=True, help="Load configurations as they are, with the secrets that were typed into them."
 )
-@click.option("--full-refresh", is_flag=True, default=None, help="Write all rows of these teams anew. History is kept.")
+@click.option(
+    "--full-refresh",
+    is_flag=True,
+    default=None,
+    help="Write all rows of these teams anew, and mend cells that were edited by hand. History is kept.",
+)
 @click.option("--keep-going", is_flag=True, help="Load the other teams when one fails, and exit non-zero at the end.")
 @click.option(
     "--pipeline-name",
@@ -104,7 +109,7 @@ def _source_options(command: Callable[..., Any]) -> Callable[..., Any]:
     callback=_not_empty,
     show_default=True,
     metavar="NAME",
-    help="dlt's name for what is remembered.",
+    help="dlt's name for the pipeline.",
 )
 @click.option(
     "--shard", metavar="N/COUNT", help="Load only this part of the teams, such as 3/16, in a pipeline of its own."

@@ -22,10 +22,12 @@ YEARS = int(os.environ.get("MODEL_TEST_YEARS", "10"))
 """Histories tried; each has up to 30 events."""
 
 TEAMS = (1, 2, 3)
+VALIDITY = ("_dlt_valid_from", "_dlt_valid_to")
 ATTEMPTS = 2
 
 teams = st.sampled_from(TEAMS)
 identifiers = st.sampled_from(["A", "B-2", "c_3"])
+tables = st.sampled_from(["connectors", "connector_versions", "connector_configurations"])
 stamps = st.sampled_from(
     ["2025-01-01", "2025-01-01T00:00:00Z", "2024-02-29T23:59:59+0000", "2026-04-06T10:59:04+00:00", None, OMIT]
 )
@@ -65,6 +67,11 @@ LASTING = {
 }
 
 
+def current(table: str) -> str:
+    """The condition for the rows that say what there is now."""
+    return "true" if table == "connectors" else "_dlt_valid_to is null"
+
+
 class Customer(RuleBasedStateMachine):
     """A customer's teams in the API, and the pipeline that loads them."""
 
@@ -75,6 +82,7 @@ class Customer(RuleBasedStateMachine):
         self.workers = itertools.count()
         self.deleted: dict[tuple[int, str], dict[str, Any]] = {}
         self.failing: set[int] = set()
+        self.name = "model"
         self.sandbox = Sandbox(teams={team_id: [] for team_id in TEAMS}).start()
         self.key = self.sandbox.token
 
@@ -123,6 +131,50 @@ class Customer(RuleBasedStateMachine):
         if identifier not in listed_connectors(self.sandbox, team_id):
             self.sandbox.add_team(team_id, [connector, *self.sandbox.connectors(team_id)])
 
+    @rule(table=tables, identifier=identifiers)
+    def lose_rows(self, table: str, identifier: str) -> None:
+        """Somebody deletes what is current of some connectors."""
+        self._touch(f"delete from {table} where connector_identifier = '{identifier}' and {current(table)}")
+
+    @rule(table=tables)
+    def empty_a_table(self, table: str) -> None:
+        """Somebody deletes all that is current."""
+        self._touch(f"delete from {table} where {current(table)}")
+
+    @rule(table=tables)
+    def drop_a_table(self, table: str) -> None:
+        """Somebody drops one."""
+        self._touch(f"drop table if exists {table}")
+
+    @rule(hours=st.sampled_from([1, 24 * 30]))
+    def load_by_a_clock_that_was_ahead(self, hours: int) -> None:
+        """All that the histories have was dated by a clock that was ahead."""
+        for table in ("connector_versions", "connector_configurations"):
+            moved = ", ".join(f"{column} = {column} + interval {hours} hour" for column in VALIDITY)
+            self._touch(f"update {table} set {moved}")
+
+    @rule()
+    def back_up(self) -> None:
+        """Keeps a copy of the file."""
+        if self.warehouse.path.exists():
+            shutil.copy(self.warehouse.path, self.folder / "backup")
+
+    @rule()
+    def restore_the_backup(self) -> None:
+        """Puts the copy back; the working folder knows of later loads."""
+        if (self.folder / "backup").exists():
+            shutil.copy(self.folder / "backup", self.warehouse.path)
+
+    @rule(name=st.sampled_from(["model", "another", "model_1_of_2", "model_2_of_3"]))
+    def take_another_pipeline(self, name: str) -> None:
+        """Another name, or another number of shards."""
+        self.name = name
+        self._new_worker()
+
+    def _touch(self, sql: str) -> None:
+        if self.warehouse.path.exists():
+            self.warehouse.query(sql)
+
     @rule()
     def rotate_the_key(self) -> None:
         """Takes the old key away; whoever runs next finds out."""
@@ -167,7 +219,7 @@ class Customer(RuleBasedStateMachine):
 
     def _new_worker(self) -> None:
         self.pipeline = dlt.pipeline(
-            "model",
+            self.name,
             destination=dlt.destinations.duckdb(str(self.warehouse.path)),
             dataset_name=self.warehouse.schema,
             pipelines_dir=str(self.folder / f"worker_{next(self.workers)}"),

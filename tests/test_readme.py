@@ -61,28 +61,23 @@ def connection(loaded: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def test_queries_run_as_written(connection: duckdb.DuckDBPyConnection) -> None:
-    """In the order of the page, on one connection, since the first one names the schema for the rest."""
-    use, *queries = blocks("sql")
-    connection.execute(use)
+    """With names in two parts, as every other tool writes them."""
+    queries = blocks("sql")
     assert len(queries) == 6
     rows = [len(connection.execute(query).fetchall()) for query in queries]
     assert rows == [7, 0, 7, 0, 0, 0]  # a first load has no change, no changed configuration, no past and no failure
 
 
-@pytest.mark.parametrize("table", ["connectors", "connector_configurations", "connector_changes", "team_syncs"])
+@pytest.mark.parametrize(
+    "table", ["connectors", "connector_versions", "connector_configurations", "connector_changes", "team_syncs"]
+)
 def test_tables_have_the_documented_columns_and_types(connection: duckdb.DuckDBPyConnection, table: str) -> None:
     """All of them and no other, dlt's own included."""
     section = re.search(rf"^`{table}`: .*?\n\n\|.*?\n\|.*?\n(.*?)\n\n", README, re.MULTILINE | re.DOTALL)
     assert section
     documented = dict(re.findall(r"^\| `(\w+)` \| ([A-Z ]+) \|", section[1], re.MULTILINE))
-    described = connection.execute(f"describe supermetrics.supermetrics.{table}").fetchall()
+    described = connection.execute(f"describe supermetrics.{table}").fetchall()
     assert documented == {column: kind for column, kind, *_ in described}
-
-
-def test_two_part_name_is_ambiguous_as_it_says(connection: duckdb.DuckDBPyConnection) -> None:
-    """Once DuckDB takes it, the README can do without the paragraph."""
-    with pytest.raises(duckdb.BinderException, match="Ambiguous reference"):
-        connection.execute("from supermetrics.connectors")
 
 
 def test_commands_are_those_of_the_command_line() -> None:
