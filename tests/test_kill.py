@@ -19,7 +19,7 @@ from pipelines.load_connectors import run
 from pipelines.sandbox import Fault, Sandbox
 from tests.warehouse import Warehouse, listed_configurations, listed_connectors
 
-KILLS = int(os.environ.get("KILL_TEST_KILLS", "30"))
+KILLS = int(os.environ.get("KILL_TEST_KILLS", "15"))
 TEAMS = (1, 2, 3)
 ARGUMENTS = ("load", "--include-configs", "--json")
 
