@@ -51,7 +51,7 @@ def shell(command: str) -> subprocess.CompletedProcess[bytes]:
 def loaded() -> list[tuple[int]]:
     """The teams in the file that was loaded."""
     with duckdb.connect("supermetrics_connectors.duckdb", read_only=True) as connection:
-        return connection.execute("select distinct team_id from supermetrics.supermetrics.connectors").fetchall()
+        return connection.execute("select distinct team_id from supermetrics.connectors").fetchall()
 
 
 @pytest.mark.usefixtures("api")
