@@ -132,7 +132,7 @@ def connector_configurations(batch: Batch) -> Iterator[Any]:
     """Every version of every configuration ever seen; the current ones have no `_dlt_valid_to`."""
     rows = told_apart(batch, list(batch.version_rows(CONNECTOR_CONFIGURATIONS)))
     asked = any(listing.has_configurations for listing in batch.listings)
-    if asked or any(batch.superseded_rows(CONNECTOR_CONFIGURATIONS)):
+    if asked or batch.changes(CONNECTOR_CONFIGURATIONS):
         yield from _versions(batch, CONNECTOR_CONFIGURATIONS, rows)
 
 
@@ -157,9 +157,9 @@ def team_syncs(batch: Batch) -> Iterator[Any]:
 
 def _corrected(run: Run) -> list[Record]:
     """The rows of loads that never completed, once."""
-    rows = [] if run.is_missing(TEAM_SYNCS) else [*run.unfinished_syncs]
-    if rows:
-        run.unfinished_syncs.clear()
+    unfinished = run.unfinished_syncs or []
+    rows = [*unfinished]
+    unfinished.clear()
     return rows
 
 

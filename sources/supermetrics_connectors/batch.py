@@ -1,6 +1,6 @@
 """What a batch of listings changes in each table, and the rows that say so."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from functools import cached_property
@@ -115,23 +115,17 @@ class Run:
         return max([self.began, *(moment + _TICK for moment in moments)])
 
     @cached_property
-    def unfinished_syncs(self) -> list[Record]:
-        """Rows of `team_syncs` that say `ok` of a load which never completed, told as failed.
-
-        Raises:
-            MissingTableError: There is no such table.
-        """
-        stored = self.reader.unfinished_syncs(TEAM_SYNCS, self.team_ids) if self.compares else []
+    def unfinished_syncs(self) -> list[Record] | None:
+        """Rows of `team_syncs` that say `ok` of a load which never completed, told as failed; None without a table."""
+        try:
+            stored = self.reader.unfinished_syncs(TEAM_SYNCS, self.team_ids) if self.compares else []
+        except MissingTableError:
+            return None
         return [row | {"status": "failed", "error_message": _UNFINISHED} for row in stored]
 
     def is_missing(self, contract: Contract) -> bool:
         """Whether a table is not there at all."""
-        if contract is not TEAM_SYNCS:
-            return self.table(contract).is_missing
-        try:
-            return self.unfinished_syncs is None
-        except MissingTableError:
-            return True
+        return self.unfinished_syncs is None if contract is TEAM_SYNCS else self.table(contract).is_missing
 
     def strategy_for(self, contract: Contract) -> Strategy:
         """How one table is written: rows of a table that holds none need no merge, and new keys neither."""
@@ -321,11 +315,3 @@ def _differs(column: str, stored: Any, listed: Any) -> bool:
     if column == "configuration_json" and stored is not None:
         return any(True for _ in changes(_document(stored), _document(listed)))
     return bool(stored != listed)
-
-
-def earliest(rows: Iterable[tuple[Any, datetime]]) -> dict[Any, datetime]:
-    """The earliest time of each key."""
-    found: dict[Any, datetime] = {}
-    for key, moment in rows:
-        found[key] = min(found.get(key, moment), moment)
-    return found

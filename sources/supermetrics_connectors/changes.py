@@ -11,7 +11,7 @@ from typing import Any
 import dlt
 from dlt.destinations.exceptions import DatabaseException
 
-from .batch import WHOLE_DOCUMENT, Batch, Run, earliest, paths
+from .batch import WHOLE_DOCUMENT, Batch, Run, paths
 from .contracts import CONNECTOR_CONFIGURATIONS, CONNECTOR_VERSIONS, CONNECTORS, TEAM_SYNCS, VALID_FROM
 from .listing import Record
 from .stored import as_instant
@@ -70,11 +70,7 @@ def _were_without(batch: Batch, keys: Iterable[Key]) -> Iterable[Key]:
         if sync["configurations_changed"] is not None and sync["status"] != "failed":
             at: Any = as_instant(sync["started_at"])
             asked[sync["team_id"]] = max(asked.get(sync["team_id"], at), at)
-    return {
-        key
-        for key, seen in earliest(_versions(batch, teams)).items()
-        if key in before and key[0] in asked and seen <= asked[key[0]]
-    }
+    return {key for key, seen in _versions(batch, teams) if key in before and key[0] in asked and seen <= asked[key[0]]}
 
 
 def _versions(batch: Batch, teams: list[int]) -> Iterable[tuple[Key, Any]]:
