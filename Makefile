@@ -6,7 +6,7 @@ VENV     := .venv
 BIN      := $(VENV)/bin
 STAMP    := $(VENV)/.installed
 DATABASE := supermetrics_connectors.duckdb
-LOWEST   := client compare exceptions incremental listing memory settings source tables upgrade
+LOWEST   := tests/test_*.py tests/api/test_client.py tests/api/test_listing.py tests/tables/test_tables.py tests/whole/test_incremental.py tests/whole/test_memory.py tests/whole/test_source.py tests/whole/test_upgrade.py
 ORCHESTRATORS := airflow dagster prefect
 
 .DEFAULT_GOAL := help
@@ -34,11 +34,11 @@ test-report: $(STAMP) .venv-notebook/.installed ## try the report, the notebook 
 	@$(BIN)/python -m pytest -o addopts="-ra --strict-markers --strict-config" tests/browser
 
 test-ducklake: .venv-ducklake/.installed ## run the tests of the destinations with DuckDB 1.5 and DuckLake
-	@.venv-ducklake/bin/python -m pytest tests/test_destinations.py -k "duckdb or ducklake"
+	@.venv-ducklake/bin/python -m pytest tests/whole/test_destinations.py -k "duckdb or ducklake"
 
 test-lowest: .venv-lowest/.installed ## run tests with the lowest versions that are allowed
-	@.venv-lowest/bin/python -m pytest -W default $(LOWEST:%=tests/test_%.py)
-	@.venv-lowest/bin/python -m pytest -W default tests/test_destinations.py -k duckdb
+	@.venv-lowest/bin/python -m pytest -W default $(LOWEST)
+	@.venv-lowest/bin/python -m pytest -W default tests/whole/test_destinations.py -k duckdb
 
 # An orchestrator's packages do not go together with another's: each has its .venv-NAME.
 test-%: .venv-%/.installed
@@ -54,7 +54,7 @@ format: $(STAMP) ## format the code and apply the safe fixes
 	@$(BIN)/python -m ruff check --fix .
 
 clean: ## remove .venv, caches and build results; loaded data stays
-	rm -rf $(VENV) .venv-ducklake .venv-lowest $(ORCHESTRATORS:%=.venv-%) .venv-notebook build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-ducklake .venv-lowest $(ORCHESTRATORS:%=.venv-%) .venv-notebook build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find sources pipelines tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The three connectors of each team that were updated last.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sources.supermetrics_connectors.compare import REWRITTEN, Held, difference, row_id
+from supermetrics_connectors.compare import REWRITTEN, Held, difference, row_id
 
 names = st.sampled_from("ABCDE")
 contents = st.sampled_from("xyz")

@@ -1,0 +1,96 @@
+"""Where a run loads to: a dlt pipeline, made the same way for the command line and every orchestrator."""
+
+from pathlib import Path
+from typing import Any
+
+import dlt
+from dlt.common.destination.client import DestinationClientDwhConfiguration
+from dlt.common.destination.reference import DestinationReference
+from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
+
+from supermetrics_connectors.exceptions import SupermetricsConfigurationError
+
+from .duckdb_file import duckdb_file
+
+DATASET = "supermetrics"
+
+_SETTINGS = {
+    # rows reach the files as they come, in small groups: DuckDB reads a group at a time, and so takes less memory
+    "data_writer.buffer_max_items": 100,
+    # what was merged is not kept twice: it halves the DuckDB file
+    "load.truncate_staging_dataset": True,
+}
+"""dlt's settings that suit these tables, where the user has set none."""
+
+
+def make_pipeline(name: str, destination: str = "duckdb", dataset: str = DATASET, progress: Any = None) -> dlt.Pipeline:
+    """Makes a pipeline. Many may load to one dataset at the same time, if each has a name and teams of its own.
+
+    Args:
+        name: The pipeline's.
+        destination: A dlt destination. `duckdb` without configured credentials is `supermetrics_connectors.duckdb` in
+            the current folder.
+        dataset: Where the tables are.
+        progress: A dlt progress display; None for none.
+    """
+    for setting, value in _SETTINGS.items():
+        if dlt.config.get(setting) is None:
+            dlt.config[setting] = value
+    if destination == "duckdb":
+        refuse_ambiguous_names(dataset)
+    # dlt would have all pipelines of a dataset share one set of staging tables: each empties or merges what another has
+    # put there, without an error (four at once into PostgreSQL: in one round of four, 2000 rows became 2920).
+    target = make_destination(destination, staging_dataset_name_layout=f"%s_staging_{name}")
+    return dlt.pipeline(name, destination=target, dataset_name=dataset, progress=progress)
+
+
+def open_for_reading(destination: str, dataset: str) -> dlt.Dataset:
+    """Opens a dataset so that a DuckDB file is not made or changed, and that others may read it at the same time.
+
+    Args:
+        destination: A dlt destination with SQL, as for `make_pipeline`.
+        dataset: Where the tables are.
+
+    Raises:
+        FileNotFoundError: The DuckDB file is not there; the text is where it should be.
+    """
+    if destination == "duckdb":
+        refuse_ambiguous_names(dataset)
+    data = dlt.dataset(make_destination(destination), dataset, schema=dlt.Schema(dataset))
+    config = data.destination_client.config
+    if isinstance(config.credentials, DuckDbCredentials):
+        config.credentials.read_only = True
+        if not Path(config.credentials.database).exists():
+            raise FileNotFoundError(str(config))
+    return data
+
+
+def refuse_ambiguous_names(dataset: str) -> None:
+    """Makes sure that the configured DuckDB file is not called like the dataset.
+
+    Raises:
+        SupermetricsConfigurationError: It is. `supermetrics.connectors` could be a table of the schema or of the file,
+            and DuckDB refuses to guess.
+    """
+    file = dlt.secrets.get("destination.duckdb.credentials", str)
+    if file and Path(file.partition("?")[0]).stem == dataset:
+        raise SupermetricsConfigurationError(
+            f"The DuckDB file {file!r} and the dataset {dataset!r} have one name, which DuckDB calls ambiguous. Give "
+            f"the file another one, such as {dataset}_connectors.duckdb, or the dataset (--dataset)"
+        )
+
+
+def make_destination(destination: str = "duckdb", **for_warehouses: Any) -> Any:
+    """Makes a dlt destination from its name, as `make_pipeline` does.
+
+    Args:
+        destination: A dlt destination. `duckdb` without configured credentials is `supermetrics_connectors.duckdb` in
+            the current folder.
+        for_warehouses: Settings of those destinations that have datasets.
+    """
+    if destination == "duckdb" and dlt.secrets.get("destination.duckdb.credentials", str) is None:
+        return duckdb_file(destination_name="duckdb", **for_warehouses)
+    target: Any = DestinationReference.from_reference(destination)
+    if for_warehouses and issubclass(target.spec, DestinationClientDwhConfiguration):
+        return DestinationReference.from_reference(destination, **for_warehouses)
+    return target

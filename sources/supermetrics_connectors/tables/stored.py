@@ -1,0 +1,236 @@
+"""What the running pipeline's dataset holds, asked of the tables themselves.
+
+A table that is not there holds nothing. Whatever else keeps one from being read ends the run: taken for empty, its rows
+would be written a second time.
+"""
+
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from itertools import islice
+from typing import Any, Protocol, cast
+
+import dlt
+import pyarrow as pa
+import pyarrow.compute as pc
+from dlt.destinations.exceptions import DatabaseUndefinedRelation
+
+from ..api.listing import Record, parse_timestamp
+from ..compare import Held
+from .contracts import VALID_FROM, VALID_TO, Contract
+from .strategies import Strategy
+
+_KEY = ("team_id", "connector_identifier")
+_ROWS_AT_ONCE = 50_000
+_VALUES_AT_ONCE = 250
+"""Values in one query's condition, where rows may be large."""
+_NEWER = timedelta(days=30)
+"""How old a sync may be to be looked at again."""
+_TEAMS_BY_NAME = 1_000
+"""Team ids in one query's condition. Of more teams, all from the first to the last are read."""
+
+
+class MissingTableError(Exception):
+    """The table is not there."""
+
+
+class Reader(Protocol):
+    """Reads the tables of a dataset."""
+
+    def current(self, contract: Contract, team_ids: Sequence[int]) -> Iterator[pa.Table]:
+        """Yields team_id, connector_identifier, content and, of a history, a moment, for each current row.
+
+        Of a history follows one row a team, its identifier and content empty, with the latest end of a version.
+
+        Raises:
+            MissingTableError: There is no such table.
+        """
+
+    def rows(self, contract: Contract, columns: Sequence[str], column: str, values: Sequence[Any]) -> Iterator[Record]:
+        """Yields the rows, of a history the current ones, in which a column has one of the values.
+
+        Yields none of a table that is not there.
+        """
+
+    def column_types(self, contract: Contract) -> dict[str, str]:
+        """The dlt data types of the columns that the table has, by name; none of a table that is not there."""
+
+    def unfinished_syncs(self, contract: Contract, team_ids: Sequence[int]) -> list[Record]:
+        """The newer syncs that say of a load which never completed that all went well.
+
+        Raises:
+            MissingTableError: There is no such table.
+        """
+
+
+@dataclass
+class Table:
+    """What a table holds of the teams of a run: about 100 bytes a row.
+
+    Attributes:
+        is_missing: Whether it is not there at all.
+        rows: The current rows, sorted by team: team_id, connector_identifier, content.
+        latest: The latest moment at which a version of a team began or ended, by team_id.
+    """
+
+    is_missing: bool = False
+    rows: pa.Table | None = None
+    latest: dict[int, datetime] = field(default_factory=dict)
+    _starts: dict[int, tuple[int, int]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.rows is not None and self.rows.num_rows:
+            runs = pc.run_end_encode(self.rows["team_id"].combine_chunks())
+            start = 0
+            for team_id, end in zip(runs.values.to_pylist(), runs.run_ends.to_pylist(), strict=True):
+                self._starts[team_id] = start, end - start
+                start = end
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it holds no row of these teams, current or past."""
+        return not self._starts and not self.latest
+
+    def of(self, team_id: int) -> Held:
+        """What it holds of one team."""
+        if self.rows is None or team_id not in self._starts:
+            return Held()
+        part = self.rows.slice(*self._starts[team_id])
+        hashes: dict[str, list[str]] = {}
+        for name, content in zip(part[1].to_pylist(), part[2].to_pylist(), strict=True):
+            hashes.setdefault(name, []).append(content or "")
+        return Held(hashes)
+
+
+def read(reader: Reader, contract: Contract, team_ids: Sequence[int]) -> Table:
+    """Reads what a table holds of some teams, in one query."""
+    try:
+        parts = [_plain(part) for part in reader.current(contract, team_ids)]
+    except MissingTableError:
+        return Table(is_missing=True)
+    if not parts:
+        return Table()
+    found = pa.concat_tables(parts)
+    latest = _latest(found) if found.num_columns > 3 else {}
+    rows = found.select(range(3)).filter(pc.not_equal(found[1], ""))
+    return Table(rows=rows.sort_by("team_id").combine_chunks(), latest=latest)
+
+
+def _latest(found: pa.Table) -> dict[int, datetime]:
+    moments = found.group_by("team_id").aggregate([("moment", "max")])
+    return {
+        team_id: moment
+        for team_id, value in zip(moments["team_id"].to_pylist(), moments["moment_max"].to_pylist(), strict=True)
+        if (moment := as_instant(value)) is not None
+    }
+
+
+def as_instant(value: Any) -> datetime | None:
+    """A time in UTC, even where the database keeps times as text (SQLite) or without their zone (MySQL)."""
+    if isinstance(value, str):
+        return parse_timestamp(value)
+    moment: datetime | None = value
+    return moment if moment is None or moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+
+
+class SqlReader:
+    """Reads by dlt's SQL client, as Arrow."""
+
+    def current(self, contract: Contract, team_ids: Sequence[int]) -> Iterator[pa.Table]:
+        """See `Reader`."""
+        columns = f"{', '.join(_KEY)}, {contract.content} AS content"
+        teams = _in_teams(team_ids)
+        sql = f"SELECT {columns} FROM {{table}} WHERE {teams}"  # noqa: S608 - our own names and checked ids
+        if contract.kind == "history":
+            sql = (
+                f"SELECT {columns}, {VALID_FROM} AS moment FROM {{table}} WHERE {VALID_TO} IS NULL AND {teams}"  # noqa: S608 - our own names and checked ids
+                f" UNION ALL SELECT team_id, '', '', MAX({VALID_TO}) FROM {{table}} WHERE {teams} GROUP BY team_id"
+            )
+        names = [*_KEY, "content", "moment"]
+        for rows in _query(contract.name, sql):
+            yield rows.rename_columns(names[: rows.num_columns])
+
+    def rows(self, contract: Contract, columns: Sequence[str], column: str, values: Sequence[Any]) -> Iterator[Record]:
+        """See `Reader`."""
+        current = f" AND {VALID_TO} IS NULL" if contract.kind == "history" else ""
+        rest = iter(sorted(set(values)))
+        while some := list(islice(rest, _VALUES_AT_ONCE)):
+            marks = ", ".join(["%s"] * len(some))
+            sql = f"SELECT {', '.join(columns)} FROM {{table}} WHERE {column} IN ({marks}){current}"  # noqa: S608 - our own names
+            try:
+                found = _rows(contract.name, sql, *some)
+            except MissingTableError:
+                return
+            yield from (dict(zip(columns, row, strict=True)) for row in found)
+
+    def column_types(self, contract: Contract) -> dict[str, str]:
+        """See `Reader`."""
+        pipeline: Any = dlt.current.pipeline()
+        with pipeline.destination_client() as client:
+            _, columns = client.get_storage_table(contract.name)
+        return {name: str(column.get("data_type", "text")) for name, column in columns.items()}
+
+    def unfinished_syncs(self, contract: Contract, team_ids: Sequence[int]) -> list[Record]:
+        """See `Reader`."""
+        columns = [column.name for column in contract.columns]
+        sql = (
+            f"SELECT {', '.join(columns)} FROM {{table}} WHERE status <> 'failed' AND {_in_teams(team_ids)}"  # noqa: S608 - our own names and checked ids
+            f" AND _dlt_load_id >= '{newer_loads()}'"
+            " AND _dlt_load_id NOT IN (SELECT load_id FROM {loads} WHERE status = 0)"
+        )
+        return [dict(zip(columns, row, strict=True)) for row in _rows(contract.name, sql)]
+
+
+def newer_loads() -> str:
+    """Where to begin to look: a load id is the time at which it began, in seconds."""
+    return f"{(datetime.now(timezone.utc) - _NEWER).timestamp():.0f}"
+
+
+def _rows(table: str, sql: str, *values: Any) -> Sequence[Sequence[Any]]:
+    pipeline: Any = dlt.current.pipeline()
+    with pipeline.sql_client() as client:
+        try:
+            return client.execute_sql(_named(client, table, sql), *values) or ()
+        except DatabaseUndefinedRelation:
+            raise MissingTableError(table) from None
+
+
+def _query(table: str, sql: str) -> list[pa.Table]:
+    pipeline: Any = dlt.current.pipeline()
+    with pipeline.sql_client() as client:
+        try:
+            with client.execute_query(_named(client, table, sql)) as cursor, warnings.catch_warnings():
+                # DuckDB 2 warns of a faster way to read Arrow, which dlt does not take
+                warnings.filterwarnings("ignore", "Arrow output on a DB-API result", UserWarning)
+                return list(cursor.iter_arrow(chunk_size=_ROWS_AT_ONCE))
+        except DatabaseUndefinedRelation:
+            raise MissingTableError(table) from None
+
+
+def _named(client: Any, table: str, sql: str) -> str:
+    return sql.format(
+        table=client.make_qualified_table_name(table), loads=client.make_qualified_table_name("_dlt_loads")
+    )
+
+
+def _in_teams(team_ids: Sequence[int]) -> str:
+    if len(team_ids) > _TEAMS_BY_NAME:
+        return f"team_id BETWEEN {min(team_ids)} AND {max(team_ids)}"
+    return f"team_id IN ({', '.join(map(str, team_ids))})"
+
+
+def _plain(table: pa.Table) -> pa.Table:
+    """Keys and text in one layout: readers hand text out in several of Arrow's, and say or do not say what is null."""
+    types = [pa.int64(), pa.string(), pa.string(), *table.schema.types[3:]]
+    columns = [column.cast(type_) for column, type_ in zip(table.columns, types, strict=True)]
+    return pa.table(columns, names=table.column_names)
+
+
+def reader(strategy: Strategy) -> Reader:
+    """How to read where the strategy writes."""
+    if strategy.way == "versions":
+        from .delta import DeltaReader  # noqa: PLC0415 - deltalake is installed where it is needed
+
+        return cast("Reader", DeltaReader())
+    return SqlReader()
