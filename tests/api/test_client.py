@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from supermetrics_connectors.api.client import SupermetricsClient
+from supermetrics_connectors.api.listing import list_connectors
 from supermetrics_connectors.exceptions import (
     SupermetricsApiError,
     SupermetricsConnectionError,
@@ -69,7 +70,7 @@ def connect(sandbox: Sandbox) -> Iterator[Connect]:
 def failure(client: SupermetricsClient) -> SupermetricsError:
     """The error that asking for the team ends in."""
     with pytest.raises(SupermetricsError) as failed:
-        client.list_connectors(TEAM)
+        list_connectors(client, TEAM)
     return failed.value
 
 
@@ -79,7 +80,7 @@ def failure(client: SupermetricsClient) -> SupermetricsError:
 @pytest.mark.parametrize("include_configs", [True, False])
 def test_the_request_is_the_documented_one(sandbox: Sandbox, connect: Connect, include_configs: bool) -> None:
     """Path, the lower-case boolean and the bearer token are all the API is asked with."""
-    connect(include_configs=include_configs).list_connectors(TEAM)
+    list_connectors(connect(), TEAM, include_configs)
     (request,) = sandbox.requests
     assert (request.method, request.path) == ("GET", PATH)
     assert request.query == {"include_configs": "true" if include_configs else "false"}
@@ -89,7 +90,7 @@ def test_the_request_is_the_documented_one(sandbox: Sandbox, connect: Connect, i
 
 def test_a_key_with_bearer_is_sent_with_one(sandbox: Sandbox, connect: Connect) -> None:
     """Not `Bearer Bearer`."""
-    connect(api_key=f"Bearer {sandbox.token}").list_connectors(TEAM)
+    list_connectors(connect(api_key=f"Bearer {sandbox.token}"), TEAM)
     assert sandbox.requests[0].headers["authorization"] == f"Bearer {sandbox.token}"
 
 
@@ -119,7 +120,7 @@ def test_a_client_that_is_closed_awaits_nothing(sandbox: Sandbox, connect: Conne
 
 def test_the_answer_has_the_payload_and_what_the_headers_say(sandbox: Sandbox, connect: Connect) -> None:
     """Request id and remaining requests end in `team_syncs`; the size bounds the memory of a batch."""
-    answer = connect(include_configs=True).list_connectors(TEAM)
+    answer = list_connectors(connect(), TEAM, include_configs=True)
     assert answer.payload == {"count": 1, "connectors": sandbox.connectors(TEAM)}
     assert (answer.status_code, answer.request_id) == (200, sandbox.requests[0].request_id)
     assert (answer.rate_limit_remaining, answer.size > 100) == (4999, True)
@@ -129,7 +130,7 @@ def test_the_answer_has_the_payload_and_what_the_headers_say(sandbox: Sandbox, c
 def test_an_answer_without_helpful_headers_is_an_answer(sandbox: Sandbox, connect: Connect, value: str | None) -> None:
     """No data depends on them."""
     sandbox.fault(Fault(headers={"X-RateLimit-Remaining": value, "X-Request-Id": None}))
-    answer = connect().list_connectors(TEAM)
+    answer = list_connectors(connect(), TEAM)
     assert (answer.rate_limit_remaining, answer.request_id) == (None, None)
 
 
@@ -147,7 +148,7 @@ def test_a_body_is_read_however_it_is_sent(
 ) -> None:
     """The server chooses; which way must not show."""
     sandbox.fault(Fault(body=body, headers=headers))
-    assert connect().list_connectors(TEAM).payload == {"count": 0, "connectors": []}
+    assert list_connectors(connect(), TEAM).payload == {"count": 0, "connectors": []}
 
 
 def test_connections_are_kept(connect: Connect, caplog: pytest.LogCaptureFixture) -> None:
@@ -155,7 +156,7 @@ def test_connections_are_kept(connect: Connect, caplog: pytest.LogCaptureFixture
     caplog.set_level(logging.DEBUG, "urllib3")
     client = connect()
     for _ in range(3):
-        client.list_connectors(TEAM)
+        list_connectors(client, TEAM)
     assert caplog.text.count("Starting new HTTP connection") == 1
 
 
@@ -163,7 +164,7 @@ def test_a_connection_closed_in_the_meantime_is_replaced(sandbox: Sandbox, conne
     """Servers close idle connections; the next team must not suffer for it."""
     sandbox.fault(Fault(stage="after"))
     client = connect(request_max_attempts=2)
-    assert [client.list_connectors(TEAM).payload["count"] for _ in range(2)] == [1, 1]
+    assert [list_connectors(client, TEAM).payload["count"] for _ in range(2)] == [1, 1]
 
 
 # --- errors of the API ------------------------------------------------------------------------------------------------
@@ -372,7 +373,7 @@ def test_a_byte_order_mark_is_skipped(sandbox: Sandbox, connect: Connect) -> Non
     sandbox.fault(Fault(body=mark + EMPTY))
     sandbox.fault(Fault(403, body=mark + b'{"error": {"code": "FORBIDDEN", "message": "No."}}'))
     client = connect()
-    assert client.list_connectors(TEAM).payload == {"count": 0, "connectors": []}
+    assert list_connectors(client, TEAM).payload == {"count": 0, "connectors": []}
     assert failure(client).code == "FORBIDDEN"
 
 
@@ -468,7 +469,7 @@ def test_an_answer_ends_after_the_timeout(sandbox: Sandbox, connect: Connect, fa
 def test_what_may_pass_is_tried_again(sandbox: Sandbox, connect: Connect, fault: Fault) -> None:
     """Short outages are nobody's business."""
     sandbox.fault(fault, times=2)
-    assert connect(request_max_attempts=3).list_connectors(TEAM).payload["count"] == 1
+    assert list_connectors(connect(request_max_attempts=3), TEAM).payload["count"] == 1
     assert len(sandbox.requests) == 3
 
 
@@ -492,7 +493,7 @@ def test_a_short_retry_after_is_waited_out(sandbox: Sandbox, connect: Connect) -
     """As long as the API asks, and no longer."""
     sandbox.fault(Fault(429, retry_after=1))
     start = time.monotonic()
-    assert connect(request_max_attempts=2).list_connectors(TEAM).payload["count"] == 1
+    assert list_connectors(connect(request_max_attempts=2), TEAM).payload["count"] == 1
     assert 1 <= time.monotonic() - start < 2
 
 
@@ -568,7 +569,7 @@ def test_the_token_is_in_no_traceback(sandbox: Sandbox, connect: Connect, fault:
     sandbox.fault(fault)
     client = connect(api_key="api_0f_th1s_t3st_0nly")
     try:
-        client.list_connectors(TEAM)
+        list_connectors(client, TEAM)
     except SupermetricsError as error:
         report = "".join(traceback.TracebackException.from_exception(error, capture_locals=True).format())
     assert "list_connectors" in report
@@ -580,6 +581,6 @@ def test_the_token_is_in_no_log(sandbox: Sandbox, connect: Connect, caplog: pyte
     caplog.set_level(logging.DEBUG)
     sandbox.fault(Fault(503))
     with closing(connect(request_max_attempts=2)) as client:
-        client.list_connectors(TEAM)
+        list_connectors(client, TEAM)
     assert "Attempt 1 of 2 failed, 0.0 s before a next one: HTTP 503 SERVICE_UNAVAILABLE" in caplog.text
     assert sandbox.token not in caplog.text

@@ -15,6 +15,7 @@ import pytest
 from supermetrics_connectors import supermetrics_source
 from supermetrics_connectors.api.client import SupermetricsClient
 from supermetrics_connectors.api.fetch import Fetcher
+from supermetrics_connectors.api.listing import list_connectors
 from supermetrics_connectors.exceptions import (
     SupermetricsConnectionError,
     SupermetricsContractError,
@@ -45,7 +46,7 @@ def client_of(port: int, **given: Any) -> Iterator[SupermetricsClient]:
 
 def identifiers(client: SupermetricsClient, team_id: int) -> list[str]:
     """What the client takes for the team's connectors."""
-    return [each["connector_identifier"] for each in client.list_connectors(team_id).payload["connectors"]]
+    return [each["connector_identifier"] for each in list_connectors(client, team_id).payload["connectors"]]
 
 
 # --- informational answers --------------------------------------------------------------------------------------------
@@ -100,7 +101,7 @@ def test_hints_without_an_end_are_no_answer() -> None:
 
     with serving(script) as server, client_of(server.port, request_timeout=0.3) as client:
         with pytest.raises(SupermetricsConnectionError, match=r"timed out|not complete in time"):
-            client.list_connectors(1)
+            list_connectors(client, 1)
         stop.set()
 
 
@@ -113,7 +114,7 @@ def test_switching_protocols_is_no_listing() -> None:
 
     with serving(script) as server, client_of(server.port) as client:
         with pytest.raises(SupermetricsContractError, match="Expected status 200, the API answered 101"):
-            client.list_connectors(1)
+            list_connectors(client, 1)
         assert identifiers(client, 2) == ["OF_2"]
     assert [request.connection for request in server.requests] == [0, 1]
 
@@ -168,7 +169,7 @@ def test_a_body_where_none_may_be_answers_no_other_request(status: str) -> None:
 
     with serving(script) as server, client_of(server.port) as client:
         with pytest.raises(SupermetricsContractError):
-            client.list_connectors(1)
+            list_connectors(client, 1)
         assert identifiers(client, 2) == ["OF_2"]
     assert [request.connection for request in server.requests] == [0, 1]
 
@@ -240,7 +241,7 @@ def test_scripts_see_whole_requests() -> None:
     """What the tests above are told of the requests is so."""
     script: Script = lambda request: listing(request.team_id)  # noqa: E731 - its type is what is tried
     with serving(script) as server, client_of(server.port) as client:
-        client.list_connectors(2)
+        list_connectors(client, 2)
     (request,) = server.requests
     assert request.line.startswith("GET /v1/teams/2/connector_builder/connectors?")
     assert "Authorization: Bearer" in request.head

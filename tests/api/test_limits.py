@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from supermetrics_connectors.api.client import SupermetricsClient
+from supermetrics_connectors.api.listing import list_connectors
 from supermetrics_connectors.exceptions import SupermetricsAnswerTooLargeError, SupermetricsConfigurationError
 from supermetrics_connectors.settings import Settings, SupermetricsConfiguration
 from supermetrics_loader.sandbox import Fault, Sandbox
@@ -56,7 +57,7 @@ def test_a_body_beyond_the_limit_is_refused_in_little_memory(sandbox: Sandbox, n
     with closing(client_of(sandbox.url, sandbox.token, max_answer_bytes=8 * MIB)) as client:
         tracemalloc.start()
         with pytest.raises(SupermetricsAnswerTooLargeError) as refused:
-            client.list_connectors(1)
+            list_connectors(client, 1)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
     assert peak < 32 * MIB
@@ -83,7 +84,7 @@ def test_a_body_without_end_is_refused(chunked: bool) -> None:
             closing(client_of(url, max_answer_bytes=20 * MIB, request_timeout=3600)) as client,
             pytest.raises(SupermetricsAnswerTooLargeError),
         ):
-            client.list_connectors(1)
+            list_connectors(client, 1)
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])
@@ -94,12 +95,12 @@ def test_a_body_of_the_limit_is_read(sandbox: Sandbox, pack: Callable[[bytes], b
     sandbox.fault(Fault(body=pack(EMPTY + b" " * 300_000), headers=headers), times=2)
     size = len(EMPTY) + 300_000
     with closing(client_of(sandbox.url, sandbox.token, max_answer_bytes=size)) as client:
-        assert client.list_connectors(1).size == size
+        assert list_connectors(client, 1).size == size
     with (
         closing(client_of(sandbox.url, sandbox.token, max_answer_bytes=size - 1)) as client,
         pytest.raises(SupermetricsAnswerTooLargeError),
     ):
-        client.list_connectors(1)
+        list_connectors(client, 1)
 
 
 @pytest.mark.parametrize("value", [0, -1, "1", 2**40 + 1, float("nan")])

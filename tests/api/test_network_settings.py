@@ -13,6 +13,7 @@ from dlt.common.exceptions import TerminalException
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from supermetrics_connectors.api.client import SupermetricsClient
+from supermetrics_connectors.api.listing import list_connectors
 from supermetrics_connectors.exceptions import (
     SupermetricsCertificateError,
     SupermetricsConfigurationError,
@@ -59,7 +60,7 @@ def client_of(base_url: str, **given: Any) -> SupermetricsClient:
 def failure(base_url: str) -> SupermetricsError:
     """The error that asking ends in."""
     with closing(client_of(base_url)) as client, pytest.raises(SupermetricsError) as failed:
-        client.list_connectors(1)
+        list_connectors(client, 1)
     return failed.value
 
 
@@ -75,7 +76,7 @@ def test_this_machine_is_asked_without_a_proxy(
     monkeypatch.setenv(variable, f"http://127.0.0.1:{proxy.port}")
     sandbox.add_connector(1, "A")
     with closing(client_of(sandbox.url.replace("127.0.0.1", host), api_key=sandbox.token)) as client:
-        assert client.list_connectors(1).payload["connectors"][0]["connector_identifier"] == "A"
+        assert list_connectors(client, 1).payload["connectors"][0]["connector_identifier"] == "A"
     assert proxy.requests == []
 
 
@@ -90,7 +91,7 @@ def test_this_machine_is_asked_without_a_proxy_over_tls_too(
         serving(lambda request: listing(request.team_id), context) as server,
         closing(client_of(f"https://127.0.0.1:{server.port}")) as client,
     ):
-        assert client.list_connectors(1).payload["count"] == 1
+        assert list_connectors(client, 1).payload["count"] == 1
     assert proxy.requests == []
 
 
@@ -165,7 +166,7 @@ def test_a_certificate_authority_of_ones_own_is_trusted(monkeypatch: pytest.Monk
         serving(lambda request: listing(request.team_id), context) as server,
         closing(client_of(f"https://127.0.0.1:{server.port}")) as client,
     ):
-        assert [client.list_connectors(team_id).payload["count"] for team_id in (1, 2)] == [1, 1]
+        assert [list_connectors(client, team_id).payload["count"] for team_id in (1, 2)] == [1, 1]
     assert {request.connection for request in server.requests} == {0}
 
 
@@ -182,7 +183,7 @@ def test_what_comes_after_an_answer_over_tls_answers_no_other_request(
         return listing(request.team_id) + more
 
     with serving(script, context) as server, closing(client_of(f"https://127.0.0.1:{server.port}")) as client:
-        found = [client.list_connectors(team_id).payload["connectors"] for team_id in (1, 2)]
+        found = [list_connectors(client, team_id).payload["connectors"] for team_id in (1, 2)]
     assert [each["connector_identifier"] for (each,) in found] == ["OF_1", "OF_2"]
     assert [request.connection for request in server.requests] == [0, 1]
 
@@ -258,7 +259,7 @@ def test_who_asks_without_tls_needs_no_authorities(
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(authorities(kind)))
     sandbox.add_team(1)
     with closing(client_of(sandbox.url, api_key=sandbox.token)) as client:
-        assert client.list_connectors(1).payload["count"] == 0
+        assert list_connectors(client, 1).payload["count"] == 0
 
 
 def test_a_run_that_skips_failing_teams_records_such_a_failure_too(

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from supermetrics_connectors.api.client import SupermetricsClient
+from supermetrics_connectors.api.listing import list_connectors
 from supermetrics_connectors.exceptions import (
     SupermetricsConnectionError,
     SupermetricsContractError,
@@ -96,7 +97,7 @@ def test_a_fault_that_stays_is_explained(sandbox: Sandbox, name: str, stage: str
     sandbox.fault(fault, team_id=TEAM, times=99)
     began = time.monotonic()
     with client(sandbox.url) as asking, pytest.raises(SupermetricsError) as failed:
-        asking.list_connectors(TEAM)
+        list_connectors(asking, TEAM)
     error = failed.value
     seen = len(sandbox.requests)
     if stage == "after" and may_pass:  # an attempt may find the connection closed only once it has been sent
@@ -119,10 +120,10 @@ def test_a_fault_that_passes_is_ridden_out(sandbox: Sandbox, name: str, stage: s
     sandbox.fault(fault, team_id=TEAM)
     with client(sandbox.url) as asking:
         if may_pass:
-            assert asking.list_connectors(TEAM).payload["count"] == 1
+            assert list_connectors(asking, TEAM).payload["count"] == 1
         else:
             with pytest.raises(expected):
-                asking.list_connectors(TEAM)
+                list_connectors(asking, TEAM)
     assert len(sandbox.requests) == (2 if may_pass else 1)
 
 
@@ -137,7 +138,7 @@ def test_a_server_that_is_not_there_is_asked_as_often_as_said(caplog: pytest.Log
         port = taken.getsockname()[1]
     caplog.set_level("INFO", "supermetrics_connectors")
     with client(f"http://127.0.0.1:{port}") as asking, pytest.raises(SupermetricsConnectionError, match="refused"):
-        asking.list_connectors(TEAM)
+        list_connectors(asking, TEAM)
     assert [f"Attempt {n} of {ATTEMPTS} failed" in caplog.text for n in range(1, 5)] == [True, True, True, False]
 
 
@@ -145,7 +146,7 @@ def test_a_retry_after_up_to_the_longest_wait_is_waited_out(sandbox: Sandbox) ->
     """Exactly as long as said, and not shorter."""
     sandbox.fault(Fault(429, retry_after=1))
     with client(sandbox.url, max_retry_wait=1) as asking:
-        asking.list_connectors(TEAM)
+        list_connectors(asking, TEAM)
     first, second = (request.at for request in sandbox.requests)
     assert 1 <= second - first < 3
 
@@ -154,7 +155,7 @@ def test_a_retry_after_beyond_the_longest_wait_fails_at_once(sandbox: Sandbox) -
     """With the seconds for a scheduler and words for a person."""
     sandbox.fault(Fault(429, retry_after=2))
     with client(sandbox.url, max_retry_wait=1) as asking, pytest.raises(SupermetricsRateLimitError) as failed:
-        asking.list_connectors(TEAM)
+        list_connectors(asking, TEAM)
     assert len(sandbox.requests) == 1
     assert failed.value.retry_after == 2
     assert "The limit resets at 20" in str(failed.value)
@@ -187,7 +188,7 @@ def test_a_server_that_hangs_or_drips_holds_no_one(sandbox: Sandbox, fault: Faul
     sandbox.fault(fault, times=99)
     began = time.monotonic()
     with client(sandbox.url, request_timeout=0.3) as asking, pytest.raises(SupermetricsConnectionError):
-        asking.list_connectors(TEAM)
+        list_connectors(asking, TEAM)
     assert 0.3 * ATTEMPTS <= time.monotonic() - began < 0.3 * 2 * ATTEMPTS + 2
 
 
@@ -196,7 +197,7 @@ def test_headers_that_drip_hold_no_one() -> None:
     with dripping_headers() as url, client(url, request_timeout=0.3) as asking:
         began = time.monotonic()
         with pytest.raises(SupermetricsError):
-            asking.list_connectors(TEAM)
+            list_connectors(asking, TEAM)
     assert time.monotonic() - began < 0.3 * 2 * ATTEMPTS + 2
 
 

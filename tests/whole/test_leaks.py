@@ -240,7 +240,7 @@ def test_whatever_holds_the_token_hides_it() -> None:
     config = SupermetricsConfiguration(team_ids=[TEAM], api_key=ApiKey(TOKEN))
     settings = Settings.check(config)
     client, source = SupermetricsClient(settings), supermetrics_source(team_ids=[TEAM], api_key=TOKEN)
-    holders = [config, settings, client, client._auth, client._session(), Fetcher(settings, str), source]
+    holders = [config, settings, client, client._auth, client._network.session(), Fetcher(settings, str), source]
     holders += [*source.resources.values(), settings.api_key, vars(settings), vars(client)]
     assert TOKEN not in "".join(f"{holder!r} {holder}" for holder in holders if not isinstance(holder, str))
     assert repr(settings.api_key) == "'***'"

@@ -12,7 +12,7 @@ from itertools import islice
 from ..exceptions import SupermetricsAnswerTooLargeError, SupermetricsError, SupermetricsUnauthorizedError
 from ..settings import Settings
 from .client import SupermetricsClient
-from .listing import Listing, read_listing
+from .listing import Listing, list_connectors, read_listing
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ class Fetcher:
         started_at, clock = datetime.now(timezone.utc), time.perf_counter()
         failure: SupermetricsError
         try:
-            answer = self._client.list_connectors(team_id)
+            answer = list_connectors(self._client, team_id, self._settings.include_configs)
             duration_ms = _milliseconds_since(clock)
             with self._reading:  # as many at once would take Python's lock from each other thousands of times
                 return read_listing(

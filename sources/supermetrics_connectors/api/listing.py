@@ -19,7 +19,7 @@ from ..documents.json_text import canonical_json as canonical_json  # noqa: PLC0
 from ..documents.json_text import parse_json
 from ..documents.redaction import redact, suspects
 from ..exceptions import SupermetricsContractError, SupermetricsError
-from .client import Answer
+from .client import Answer, SupermetricsClient
 
 Record = dict[str, Any]
 """A connector or configuration by column name, its created_at and updated_at as datetimes in UTC."""
@@ -100,6 +100,16 @@ class Listing:
     def status(self) -> str:
         """`ok`; `incomplete` when the API counts more or fewer connectors than it lists; `failed` with an error."""
         return "failed" if self.error else "ok" if self.complete else "incomplete"
+
+
+def list_connectors(client: SupermetricsClient, team_id: int, include_configs: bool = False) -> Answer:
+    """Asks for the connectors of a team.
+
+    Raises:
+        SupermetricsError: As its subclass for what went wrong, with the request id where the answer had one.
+    """
+    params = {"include_configs": "true" if include_configs else "false"}
+    return client.get(team_id, f"/v1/teams/{team_id}/connector_builder/connectors", params)
 
 
 def read_listing(
