@@ -19,7 +19,8 @@ from dlt.destinations.exceptions import DatabaseTransientException
 from dlt.load.load import Load
 
 import supermetrics_loader.run.load
-from supermetrics_loader.cli.main import cli, load, run
+from supermetrics_loader.cli.load import load
+from supermetrics_loader.cli.main import cli, run
 from supermetrics_loader.run.load import LoadFailedError, run_load
 from supermetrics_loader.run.shards import Shard
 from supermetrics_loader.run.targets import make_pipeline
