@@ -33,6 +33,9 @@ test-report: $(STAMP) .venv-notebook/.installed ## try the report, the notebook 
 	@$(INSTALL_CHROMIUM)
 	@$(BIN)/python -m pytest -o addopts="-ra --strict-markers --strict-config" tests/browser
 
+test-wheel: $(STAMP) ## build the wheel, and run it where nothing else is
+	@$(BIN)/python -m pytest -o addopts="-ra --strict-markers --strict-config" tests/wheel
+
 test-ducklake: .venv-ducklake/.installed ## run the tests of the destinations with DuckDB 1.5 and DuckLake
 	@.venv-ducklake/bin/python -m pytest tests/whole/test_destinations.py -k "duckdb or ducklake"
 

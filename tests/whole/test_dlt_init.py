@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import os
 import re
 import shutil
@@ -17,7 +18,6 @@ import tomlkit
 from packaging.requirements import Requirement
 
 from supermetrics_connectors import supermetrics_source
-from supermetrics_connectors.tables.changes import CHANGES, COLUMNS
 from supermetrics_connectors.tables.contracts import CONTRACTS
 from supermetrics_loader.sandbox import Sandbox
 
@@ -198,17 +198,34 @@ def test_readme_of_the_source_names_every_setting_and_its_default() -> None:
     assert {name: default.replace('"', "'") for name, default in documented.items()} == expected
 
 
-@pytest.mark.parametrize("table", [*CONTRACTS, CHANGES])
-def test_readme_of_the_source_names_every_column(table: str) -> None:
-    """The lists are written by hand; a column that is added must be added there as well."""
-    paragraph = re.search(rf"^- `{table}`: (.*?)^(?:-|$)", _readme(), re.MULTILINE | re.DOTALL)
-    assert paragraph
-    columns = (
-        COLUMNS
-        if table == CHANGES
-        else [each.name for contract in CONTRACTS.values() if contract.name == table for each in contract.columns]
-    )
-    assert set(columns) <= set(re.findall(r"`(\w+)`", paragraph[1]))
+def test_every_column_of_a_new_project_is_described(project: Path, shipped: Sandbox) -> None:
+    """The schema says what each column means, and destinations that keep comments show it."""
+    code = f"""if True:
+        import dlt, json
+        from {NAME} import supermetrics_source
+        pipeline = dlt.pipeline("described", destination="duckdb", dataset_name="supermetrics")
+        pipeline.run(supermetrics_source(include_configs=True))
+        told = {{}}
+        for table in pipeline.default_schema.data_tables():
+            columns = {{name: column.get("description") for name, column in table["columns"].items()}}
+            told[table["name"]] = [table["description"], columns]
+        print(json.dumps(told))
+    """
+    with shipped:
+        printed = _python(
+            project,
+            "-c",
+            code,
+            SOURCES__SUPERMETRICS__BASE_URL=shipped.url,
+            SOURCES__SUPERMETRICS__API_KEY=shipped.token,
+            SOURCES__SUPERMETRICS__TEAM_IDS=str(shipped.team_ids),
+        )
+    described = json.loads(printed.splitlines()[-1])
+    for name, contract in CONTRACTS.items():
+        table, columns = described[name]
+        assert table == contract.about
+        ours = [column for column in contract.columns if not column.name.startswith("_dlt")]
+        assert {column.name: columns[column.name] for column in ours} == {column.name: column.about for column in ours}
 
 
 def _readme() -> str:

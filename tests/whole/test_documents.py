@@ -1,4 +1,4 @@
-"""The README does what it says: its queries and commands run as written, its tables are those of a real load."""
+"""README and docs do what they say: queries and commands run as written, tables are those of a real load."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ import pytest
 import tomlkit
 
 from supermetrics_connectors.settings import SupermetricsConfiguration
+from supermetrics_connectors.tables.contracts import CONTRACTS, Contract
 from supermetrics_loader.cli.main import cli, run
 from supermetrics_loader.run.exit_codes import Exit
 from supermetrics_loader.sandbox import Sandbox
@@ -26,17 +27,24 @@ from supermetrics_loader.sandbox.data import shipped_teams
 SCRIPT = str(Path(sys.executable).parent / "supermetrics-connectors")
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = {
+    path.relative_to(ROOT): path.read_text(encoding="utf-8")
+    for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))
+}
 
 
-def blocks(language: str) -> list[str]:
-    """The contents of the README's code blocks of a language."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+def blocks(language: str, text: str = README) -> list[str]:
+    """The contents of a page's code blocks of a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
-def commands(program: str) -> list[list[str]]:
-    """Every command line of a program in the README's shell blocks and crontab, and in its text between backticks."""
-    lines = [line for block in blocks("sh") + blocks("text") for line in block.splitlines()]
-    lines += re.findall(rf"`({program} [^`]+)`", README)
+def commands(program: str, text: str = README) -> list[list[str]]:
+    """Every command line of a program in a page's shell blocks and crontab, and in its text between backticks."""
+    lines = [
+        line for language in ("sh", "bash", "text") for each in blocks(language, text) for line in each.splitlines()
+    ]
+    lines = [re.sub(r"\s+#.*$", "", line) for line in lines]
+    lines += re.findall(rf"`({program} [^`]+)`", text)
     calls = (re.search(rf"(?:^|/){program} (.*?)(?: *>.*)?$", re.split(r"\s&&\s|^\$ ", line)[-1]) for line in lines)
     return [shlex.split(call[1]) for call in calls if call]
 
@@ -60,11 +68,16 @@ def connection(loaded: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         yield connection
 
 
-def test_queries_run_as_written(connection: duckdb.DuckDBPyConnection) -> None:
+@pytest.mark.parametrize("page", [page for page, text in PAGES.items() if blocks("sql", text)], ids=str)
+def test_queries_run_as_written(connection: duckdb.DuckDBPyConnection, page: Path) -> None:
     """With names in two parts, as every other tool writes them."""
-    queries = blocks("sql")
-    assert len(queries) == 6
-    rows = [len(connection.execute(query).fetchall()) for query in queries]
+    for query in blocks("sql", PAGES[page]):
+        connection.execute(query).fetchall()
+
+
+def test_queries_find_what_they_promise(connection: duckdb.DuckDBPyConnection) -> None:
+    """A query that runs may still ask for nothing."""
+    rows = [len(connection.execute(query).fetchall()) for query in blocks("sql", PAGES[Path("docs/queries.md")])]
     assert rows == [7, 0, 7, 0, 0, 0]  # a first load has no change, no changed configuration, no past and no failure
 
 
@@ -73,17 +86,36 @@ def test_queries_run_as_written(connection: duckdb.DuckDBPyConnection) -> None:
 )
 def test_tables_have_the_documented_columns_and_types(connection: duckdb.DuckDBPyConnection, table: str) -> None:
     """All of them and no other, dlt's own included."""
-    section = re.search(rf"^`{table}`: .*?\n\n\|.*?\n\|.*?\n(.*?)\n\n", README, re.MULTILINE | re.DOTALL)
-    assert section
-    documented = dict(re.findall(r"^\| `(\w+)` \| ([A-Z ]+) \|", section[1], re.MULTILINE))
+    documented = {column: kind for column, kind, _ in documented_columns(table)}
     described = connection.execute(f"describe supermetrics.{table}").fetchall()
     assert documented == {column: kind for column, kind, *_ in described}
 
 
-def test_commands_are_those_of_the_command_line() -> None:
+def documented_columns(table: str) -> list[tuple[str, str, str]]:
+    """Name, type and meaning of each column, as docs/tables.md has them."""
+    section = re.search(rf"^## `{table}`\n(.*?)^## ", PAGES[Path("docs/tables.md")], re.MULTILINE | re.DOTALL)
+    assert section
+    return re.findall(r"^\| `(\w+)` \| ([A-Z ]+) \| (.*?) ?\|$", section[1], re.MULTILINE)
+
+
+@pytest.mark.parametrize("contract", CONTRACTS.values(), ids=lambda contract: contract.name)
+def test_columns_are_described_as_in_the_contract(contract: Contract) -> None:
+    """One text for the document, dlt's schema and destinations that keep comments."""
+    described = {column: about for column, _, about in documented_columns(contract.name)}
+    assert {column.name: described[column.name] for column in contract.columns} == {
+        column.name: column.about for column in contract.columns
+    }
+    assert contract.about.replace("_dlt_valid_to", "`_dlt_valid_to`") in re.sub(
+        r"\s+", " ", PAGES[Path("docs/tables.md")]
+    )
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_commands_are_those_of_the_command_line(page: Path) -> None:
     """An option renamed in the program must be renamed here."""
-    found = commands("supermetrics-connectors")
-    assert {name for name, *_ in found} == {"check", "diff", "load", "report", "sandbox"}
+    found = commands("supermetrics-connectors", PAGES[page])
+    if page == Path("README.md"):
+        assert {name for name, *_ in found} == {"check", "diff", "load", "report", "sandbox"}
     for name, *arguments in found:
         command = cli.commands[name]
         if "--help" not in arguments:
@@ -153,20 +185,25 @@ def test_make_targets_exist() -> None:
     """As above, for make."""
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
-    named = {target for [target, *_] in commands("make")}
-    assert named
-    assert named <= targets
+    named = {target for text in PAGES.values() for [target, *_] in commands("make", text)}
+    assert {"load", "test", "check", "bench"} <= named <= targets
 
 
 def test_exit_codes_are_the_documented_ones() -> None:
     """Schedulers are set up by this table."""
-    table = re.search(r"^\| exit code .*?\n\n", README, re.MULTILINE | re.DOTALL)
+    table = re.search(r"^\| exit code .*?\n\n", PAGES[Path("docs/reliability.md")], re.MULTILINE | re.DOTALL)
     assert table
     assert {int(code) for code in re.findall(r"^\| (\d+) \|", table[0], re.MULTILINE)} == set(Exit)
 
 
-def test_links_into_the_repository_lead_somewhere() -> None:
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_links_into_the_repository_lead_somewhere(page: Path) -> None:
     """A moved file takes its link along."""
-    links = re.findall(r"\]\((?!https?:)([^)#]+)(#[^)]+)?\)", README)
-    assert links
-    assert [path for path, _ in links if not (ROOT / path).exists()] == []
+    links = re.findall(r"\]\((?!https?:)([^)#]+)(#[^)]+)?\)", PAGES[page])
+    assert [path for path, _ in links if not (ROOT / page.parent / path).exists()] == []
+
+
+def test_first_page_is_short() -> None:
+    """Whoever decides whether to try it reads one page; what is needed later is a link away."""
+    assert len(README.splitlines()) <= 150
+    assert len(PAGES[Path("CONTRIBUTING.md")].splitlines()) <= 120
