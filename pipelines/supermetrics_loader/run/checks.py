@@ -1,5 +1,6 @@
 """What `supermetrics-connectors check` finds out: one request a team, nothing loaded."""
 
+from contextlib import closing
 from typing import Any
 
 from dlt.common.normalizers.naming.snake_case import NamingConvention
@@ -25,8 +26,8 @@ def check_teams(**settings: Any) -> list[dict[str, Any]]:
         SupermetricsConfigurationError: A setting is unusable. No request has been made.
     """
     checked = resolve(**{**settings, "on_team_error": "skip", "redact_secrets": True})
-    fetcher = Fetcher(checked, NamingConvention().normalize_identifier)
-    rows = [_row(listing) for listing in fetcher.listings(lambda _done, _message: None)]
+    with closing(Fetcher(checked, NamingConvention().normalize_identifier)) as fetcher:
+        rows = [_row(listing) for listing in fetcher.listings(lambda _done, _message: None)]
     return sorted(rows, key=lambda row: row["team_id"])
 
 
