@@ -5,7 +5,7 @@ from importlib import import_module
 import click
 
 from ..run.exit_codes import Exit
-from .options import dataset_option, destination_option, not_empty, settings_of, source_options
+from .options import dataset_option, destination_option, more_options, not_empty, settings_of, source_options
 
 PIPELINE_NAME = "supermetrics"
 
@@ -13,6 +13,7 @@ PIPELINE_NAME = "supermetrics"
 @click.command()
 @source_options
 @click.option("--include-configs", is_flag=True, default=None, help="Load each connector's JSON configuration as well.")
+@more_options
 @destination_option
 @dataset_option
 @click.option(
@@ -50,6 +51,10 @@ def load(
     sandbox: bool,
     as_json: bool,
     include_configs: bool | None,
+    include_teams: bool | None,
+    include_logs: bool | None,
+    logs_since: str | None,
+    include_secrets: bool | None,
     destination: str,
     dataset: str,
     table_format: str | None,
@@ -77,6 +82,8 @@ def load(
     with settings_of(team_ids, base_url, sandbox) as settings:
         settings |= {"include_configs": include_configs, "full_refresh": full_refresh}
         settings |= {"table_format": table_format, "snapshot": snapshot}
+        settings |= {"include_teams": include_teams, "include_logs": include_logs}
+        settings |= {"include_secrets": include_secrets, "logs_since": logs_since}
         settings["redact_secrets"] = False if no_redact else None
         settings["on_team_error"] = "skip" if keep_going else None
         if shard:

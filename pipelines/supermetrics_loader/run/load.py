@@ -48,6 +48,8 @@ class LoadResult:
         started_at: When the run began, UTC.
         finished_at: When it ended, UTC.
         teams: One row a team, as in `team_syncs`.
+        team_names: What teams are called, by id; of a run that asks for that.
+        left: Why something besides the listings was left for a later run; None if nothing was.
     """
 
     pipeline_name: str
@@ -58,6 +60,8 @@ class LoadResult:
     started_at: datetime
     finished_at: datetime
     teams: list[dict[str, Any]] = field(default_factory=list)
+    team_names: dict[int, str] = field(default_factory=dict)
+    left: str | None = None
 
     @property
     def failed(self) -> list[dict[str, Any]]:
@@ -66,7 +70,8 @@ class LoadResult:
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
-        return asdict(self)
+        told = asdict(self)
+        return {name: value for name, value in told.items() if value or name not in ("team_names", "left")}
 
 
 class LoadFailedError(Exception):
@@ -141,6 +146,8 @@ def run_load(pipeline: dlt.Pipeline, **settings: Any) -> LoadResult:
         started_at=started_at,
         finished_at=datetime.now(timezone.utc),
         teams=sorted(syncs.rows, key=lambda row: row["team_id"]),
+        team_names=more.names if (more := syncs.run.neighbours if syncs.run else None) else {},
+        left=more.reason if more else None,
     )
 
 

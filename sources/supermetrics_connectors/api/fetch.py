@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from ..exceptions import SupermetricsAnswerTooLargeError, SupermetricsError, SupermetricsUnauthorizedError
 from ..settings import Settings
+from .budget import Budget
 from .client import SupermetricsClient
 from .listing import Listing, list_connectors, read_listing
 from .neighbours import Asking, Fetched, Floors, Wish
@@ -43,6 +44,11 @@ class Fetcher:
         self._client = SupermetricsClient(settings)
         self._reading = threading.Lock()
         self._pool = ThreadPoolExecutor(settings.workers, thread_name_prefix="supermetrics")
+
+    @property
+    def budget(self) -> Budget:
+        """What is left of the rate limit."""
+        return self._client.budget
 
     def close(self) -> None:
         """Drops what has not begun and closes the connections: who stops a run does not want to wait for answers."""

@@ -131,13 +131,13 @@ class Backwards:
         oldest = _END
         known: dict[str, datetime] = {}  # those that may come again
         steps: Iterator[timedelta] = iter(())
-        tick, largest, is_stuck = _SECOND, 0, False
+        tick, largest, is_crowded = _SECOND, 0, False
         while entries := (page := self.ask(before)).entries:
             _refuse_later(entries, before)
             new = {entry["id"]: entry for entry in entries if entry["id"] not in known}
             tick, largest = min(tick, page.tick), max(largest, len(entries))
             if new:
-                if is_stuck:
+                if is_crowded:
                     self.crowded.append(oldest)
                 yield [entry for entry in new.values() if self.floor <= entry["log_time"] <= self.ceiling]
                 oldest = min(oldest, *(entry["log_time"] for entry in new.values()))
@@ -146,11 +146,11 @@ class Backwards:
                 steps = iter((tick, timedelta(0), -tick))
             elif len(entries) < largest:
                 return
-            is_stuck = not new
+            is_crowded = not new and all(entry["log_time"] == oldest for entry in entries)
             before = oldest + _next(steps, oldest)
             times = known | {id_: entry["log_time"] for id_, entry in new.items()}
             known = {id_: time for id_, time in times.items() if time <= before + _SECOND}
-        if is_stuck and largest >= self.limit:
+        if is_crowded and largest >= self.limit:
             self.crowded.append(oldest)
 
 

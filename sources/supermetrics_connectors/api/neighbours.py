@@ -89,6 +89,17 @@ class Fetched:
     http_status: int | None = None
 
 
+def floor(asked_at: datetime, since: timedelta, newest: datetime | None) -> datetime:
+    """The oldest time of which log entries are wanted.
+
+    Args:
+        asked_at: When they are asked for.
+        since: How far back they are wanted at most.
+        newest: The time of the newest stored one; None if none is stored.
+    """
+    return asked_at - since if newest is None else max(asked_at - since, newest - OVERLAP)
+
+
 class Spool:
     """Entries of a log on their way: few in memory, many in a file without a name.
 
@@ -195,9 +206,8 @@ class Asking:
             found.note = f"More entries share one time than the API can be asked for; some may be missing at {times}."
 
     def _floor(self, found: Fetched) -> datetime:
-        since = found.fetched_at - self._settings.logs_since
         newest = self._newest.get((found.wish.team_id, found.wish.connector_identifier))
-        return since if newest is None else max(since, newest - OVERLAP)
+        return floor(found.fetched_at, self._settings.logs_since, newest)
 
     def _page(self, found: Fetched, before: datetime | None) -> Page:
         wish = found.wish
