@@ -21,6 +21,7 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 
 from supermetrics_connectors import supermetrics_source
 from supermetrics_connectors.tables.strategies import STRATEGIES
+from supermetrics_loader.look.changes import read_changes
 from supermetrics_loader.run.failures import describe
 from supermetrics_loader.run.load import LoadFailedError
 from supermetrics_loader.sandbox import OMIT, Fault, Sandbox
@@ -211,6 +212,10 @@ def test_changes_are_told_with_what_was_before(place: Place, sandbox: Sandbox) -
     place.load(sandbox)
     clock = pendulum.datetime(2025, 2, 2)
     assert changes_of(place) == [*expected, ("A", "configuration_changed", "Name A", clock, ["$.a"])]
+    told = read_changes(place.destination(), "supermetrics")  # as the command line prints them
+    columns = ("connector_identifier", "change", "name", "previous_updated_at", "paths_changed")
+    assert [tuple(row[name] for name in columns) for row in told] == changes_of(place)
+    assert read_changes(place.destination(), "supermetrics", told[-1]["detected_at"]) == told[-1:]
 
 
 def test_plain_files_hold_snapshots(files: Place, sandbox: Sandbox) -> None:

@@ -128,6 +128,19 @@ def show_secrets(teams: Iterable[Mapping[str, Any]]) -> None:
             show(f"  team {team_id}, {identifier}: {path}")
 
 
+def show_changes(rows: Iterable[Mapping[str, Any]]) -> None:
+    """Prints one line a change; nothing for none, unless somebody waits for it at a terminal."""
+    from ..look.changes import PATHS
+
+    rows = list(rows)
+    for row in rows:
+        paths = [f"{mark}{path}" for column, mark in PATHS.items() for path in row[column] or ()]
+        what = f"team {row['team_id']}  {row['connector_identifier']}  {row['name'] or ''}".rstrip()
+        show(f"{row['detected_at']:%Y-%m-%d %H:%M}  {row['change']:<21}  {what}{': ' * bool(paths)}{', '.join(paths)}")
+    if not rows and out.is_terminal:
+        show("No changes.")
+
+
 def show(text: str) -> None:
     """Prints one line."""
     out.print(harmless(text), soft_wrap=True)

@@ -44,11 +44,11 @@ def make_pipeline(name: str, destination: str = "duckdb", dataset: str = DATASET
     return dlt.pipeline(name, destination=target, dataset_name=dataset, progress=progress)
 
 
-def open_for_reading(destination: str, dataset: str) -> dlt.Dataset:
+def open_for_reading(destination: Any, dataset: str) -> dlt.Dataset:
     """Opens a dataset so that a DuckDB file is not made or changed, and that others may read it at the same time.
 
     Args:
-        destination: A dlt destination with SQL, as for `make_pipeline`.
+        destination: A dlt destination, or its name as for `make_pipeline`.
         dataset: Where the tables are.
 
     Raises:
@@ -80,14 +80,16 @@ def refuse_ambiguous_names(dataset: str) -> None:
         )
 
 
-def make_destination(destination: str = "duckdb", **for_warehouses: Any) -> Any:
+def make_destination(destination: Any = "duckdb", **for_warehouses: Any) -> Any:
     """Makes a dlt destination from its name, as `make_pipeline` does.
 
     Args:
-        destination: A dlt destination. `duckdb` without configured credentials is `supermetrics_connectors.duckdb` in
-            the current folder.
+        destination: A dlt destination, or its name. `duckdb` without configured credentials is
+            `supermetrics_connectors.duckdb` in the current folder.
         for_warehouses: Settings of those destinations that have datasets.
     """
+    if not isinstance(destination, str):
+        return destination
     if destination == "duckdb" and dlt.secrets.get("destination.duckdb.credentials", str) is None:
         return duckdb_file(destination_name="duckdb", **for_warehouses)
     target: Any = DestinationReference.from_reference(destination)
