@@ -85,6 +85,30 @@ def show_result(result: LoadResult, look: str) -> None:
         result: What the run did.
         look: The one command that shows the data.
     """
+    _show_teams(result)
+    seconds = (result.finished_at - result.started_at).total_seconds()
+    show(f"Loaded {_teams(result)} in {seconds:.1f} s: {_sums(result)}.")
+    show(f"Data:    {result.location}, dataset {result.dataset_name}")
+    show(f"Look at: {look}")
+
+
+def show_intention(result: LoadResult) -> None:
+    """Answers "what would happen?": a line a team, a line a connector, and the sums.
+
+    Args:
+        result: What a dry run found out.
+    """
+    _show_teams(result)
+    verbs = {"added": "add", "changed": "change", "removed": "remove", "configured": "new configuration"}
+    for change in result.changes.first:
+        what = f"team {change.team_id}  {change.connector_identifier}  {change.name or ''}".rstrip()
+        show(f"{verbs[change.kind]:<17}  {what}")
+    if untold := result.changes.count - len(result.changes.first):
+        show(f"… and {untold} more")
+    show(f"Would load {_teams(result)}: {_sums(result)}. Nothing was written.")
+
+
+def _show_teams(result: LoadResult) -> None:
     told = [team for team in result.teams if team["status"] != "ok" or _changes(team)] or result.teams
     show_table(told[:_MOST_TEAMS], _TEAM_COLUMNS)
     if untold := len(result.teams) - len(told[:_MOST_TEAMS]):
@@ -96,15 +120,18 @@ def show_result(result: LoadResult, look: str) -> None:
                 f"team {team['team_id']}: the API counts {team['connectors_reported']} connectors "
                 f"and listed {team['connectors_received']}, so none was removed"
             )
-    seconds = (result.finished_at - result.started_at).total_seconds()
-    loaded = len(result.teams) - len(result.failed)
-    show(
-        f"Loaded {loaded} of {len(result.teams)} teams in {seconds:.1f} s: {_total(result, 'connectors_received')} "
-        f"connectors, {_total(result, 'connectors_changed')} changed, {_total(result, 'connectors_removed')} removed, "
-        f"{_total(result, 'configurations_changed')} new configuration versions."
+
+
+def _teams(result: LoadResult) -> str:
+    return f"{len(result.teams) - len(result.failed)} of {len(result.teams)} teams"
+
+
+def _sums(result: LoadResult) -> str:
+    return (
+        f"{_total(result, 'connectors_received')} connectors, {_total(result, 'connectors_changed')} changed, "
+        f"{_total(result, 'connectors_removed')} removed, "
+        f"{_total(result, 'configurations_changed')} new configuration versions"
     )
-    show(f"Data:    {result.location}, dataset {result.dataset_name}")
-    show(f"Look at: {look}")
 
 
 def show_nothing_to_do(pipeline_name: str, as_json: bool) -> None:

@@ -1,11 +1,26 @@
 """`supermetrics-connectors load`."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..run.exit_codes import Exit
-from .options import dataset_option, destination_option, not_empty, settings_of, source_options
+from .options import (
+    dataset_option,
+    destination_option,
+    not_empty,
+    quiet_option,
+    settings_of,
+    source_options,
+    verbose_option,
+)
+
+if TYPE_CHECKING:  # slow to import, and not needed for --help
+    from ..run.load import LoadResult
 
 PIPELINE_NAME = "supermetrics"
 
@@ -44,6 +59,17 @@ PIPELINE_NAME = "supermetrics"
 @click.option(
     "--shard", metavar="N/COUNT", help="Load only this part of the teams, such as 3/16, in a pipeline of its own."
 )
+@click.option("--dry-run", is_flag=True, help="Fetch and compare, say what would be written, and write nothing.")
+@click.option(
+    "--notify",
+    metavar="URL",
+    envvar="SUPERMETRICS_NOTIFY",
+    show_envvar=True,
+    help="Post changes and failures to this webhook of a chat, in Slack's form. Give it by the environment: it is a "
+    "secret, and arguments can be seen by other users of the machine.",
+)
+@quiet_option
+@verbose_option
 def load(
     team_ids: tuple[str, ...],
     base_url: str | None,
@@ -59,6 +85,9 @@ def load(
     keep_going: bool,
     pipeline_name: str,
     shard: str | None,
+    dry_run: bool,
+    notify: str | None,
+    quiet: bool,
 ) -> int:
     """Load connectors. Only what changed since the last load is written.
 
@@ -69,12 +98,15 @@ def load(
     from supermetrics_connectors.settings import parse_team_ids
 
     from ..look.how_to_look import how_to_look
-    from ..run.load import run_load
     from ..run.shards import Shard, configured_team_ids
     from ..run.targets import make_pipeline
     from . import console
 
-    with settings_of(team_ids, base_url, sandbox) as settings:
+    with (
+        settings_of(team_ids, base_url, sandbox) as settings,
+        _telling(None if dry_run else notify) as told,
+        TemporaryDirectory() as folder,
+    ):
         settings |= {"include_configs": include_configs, "full_refresh": full_refresh}
         settings |= {"table_format": table_format, "snapshot": snapshot}
         settings["redact_secrets"] = False if no_redact else None
@@ -84,16 +116,56 @@ def load(
             pipeline_name = part.pipeline_name(pipeline_name)
             settings["team_ids"] = part.pick(parse_team_ids(settings.get("team_ids") or configured_team_ids()))
             if not settings["team_ids"]:
-                console.show_nothing_to_do(pipeline_name, as_json)
+                if not quiet:
+                    console.show_nothing_to_do(pipeline_name, as_json)
                 return Exit.OK
         if table_format == "delta":
             import_module("deltalake")  # without it dlt would try for half a minute
-        pipeline = make_pipeline(pipeline_name, destination, dataset, None if as_json else console.progress())
-        result = run_load(pipeline, **{name: value for name, value in settings.items() if value is not None})
-    if as_json:
-        console.show_json(result.as_dict())
-    else:
-        console.show_result(result, how_to_look(pipeline, destination))
+        progress = None if as_json or quiet else console.progress()
+        pipeline = make_pipeline(pipeline_name, destination, dataset, progress, folder if dry_run else None)
+        result = _run(pipeline, dry_run, {name: value for name, value in settings.items() if value is not None})
+        told.append(result)
+    if not quiet:
+        _show(result, None if dry_run else how_to_look(pipeline, destination), as_json)
     for team in result.failed:
         console.show_error(team["error_message"])
     return max((Exit.of_status(team["http_status"]) for team in result.failed), default=Exit.OK)
+
+
+def _run(pipeline: Any, is_dry: bool, settings: dict[str, Any]) -> "LoadResult":
+    from ..run.dry_run import dry_run
+    from ..run.load import run_load
+
+    return (dry_run if is_dry else run_load)(pipeline, **settings)
+
+
+def _show(result: "LoadResult", look: str | None, as_json: bool) -> None:
+    from . import console
+
+    if as_json:
+        console.show_json(result.as_dict())
+    elif look is None:
+        console.show_intention(result)
+    else:
+        console.show_result(result, look)
+
+
+@contextmanager
+def _telling(webhook: str | None) -> "Iterator[list[LoadResult]]":
+    """Tells a chat of the results that are put into the list, or of the failure that ends the block."""
+    told: list[LoadResult] = []
+    if not webhook:
+        yield told
+        return
+    from ..run.failures import describe
+    from ..run.notify import describe_result, notify
+
+    try:
+        yield told
+    except click.ClickException:  # a command that was typed wrong
+        raise
+    except Exception as error:
+        notify(webhook, f"Failed: {describe(error)}")
+        raise
+    for result in told:
+        notify(webhook, describe_result(result))
