@@ -34,11 +34,11 @@ json_values = st.recursive(
 )
 
 
-def read(payload: Any, *, include_configs: bool = True) -> Listing:
+def read(payload: Any, *, include_configs: bool = True, may_have_nul: bool = False) -> Listing:
     """What becomes of a payload, with column names folded to lower case."""
     return read_listing(
         936506,
-        Answer(payload, 200, "request-0001", 4999, 100),
+        Answer(payload, 200, "request-0001", 4999, 100, may_have_nul),
         started_at=NOW,
         duration_ms=7,
         include_configs=include_configs,
@@ -401,3 +401,27 @@ def test_json_nested_to_the_limit_is_stored() -> None:
     record = read_one({**configured(configuration_json=_nested(253)), "added": _nested(253)})
     assert record["configuration"]["configuration_json"].count("{") == 253
     assert connector_hash(record)
+
+
+# --- what a database cannot hold --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"name": "a\0b"},
+        {"added": "\0"},
+        {"added": [1, ["\0"]]},
+        {"added": {"deep": [{"x": "\0"}]}},
+        {"na\0me": 1},
+        {"added": {"\0": 1}},
+        {"configuration": {"configuration_json": {"a": [{"b\0": None}]}}},
+    ],
+)
+def test_a_nul_character_is_refused_wherever_it_stands(value: dict[str, Any]) -> None:
+    """In keys as well as in values: PostgreSQL takes neither, and tables must not depend on where they are."""
+    fine = {"connector_identifier": "B", "name": "\\u0000", "added": [{"x": ["y"]}]}
+    payload = {"count": 2, "connectors": [fine, {"connector_identifier": "A", **value}]}
+    with pytest.raises(SupermetricsContractError, match=r"a database can hold in connectors\[1\], a NUL character"):
+        read(payload, may_have_nul=True)
+    read({"count": 1, "connectors": [fine]}, may_have_nul=True)
