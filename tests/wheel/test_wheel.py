@@ -100,6 +100,15 @@ def test_main_job_runs_where_only_the_wheel_is(environment: Path, project: Path)
     assert run([str(environment / "python"), "-W", "ignore", "-c", code], project) == f"{counted[0][0]}\n"
 
 
+def test_uv_runs_it_without_installing_it(wheel: Path, project: Path) -> None:
+    """`uvx`, and pipx in the same way: an environment for the one program, made and found again by itself."""
+    uvx = [sys.executable, "-m", "uv", "tool", "run", "--quiet", "--constraints", str(ROOT / "constraints.txt")]
+    program = [*uvx, "--from", str(wheel), "supermetrics-connectors"]
+    assert "load" in run([*program, "--help"], project)
+    run([*program, "load", "--sandbox"], project)
+    assert (project / "supermetrics_connectors.duckdb").exists()
+
+
 @pytest.mark.parametrize("example", ["airflow_dag.py", "dagster_assets.py", "prefect_flow.py"])
 def test_what_the_examples_import_is_there(environment: Path, project: Path, example: str) -> None:
     """Copied into a project with packages of its own; the orchestrators themselves are tried elsewhere."""
