@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -83,6 +85,26 @@ def test_wheel_holds_two_names(wheel: Path) -> None:
 def test_index_would_take_and_show_it(built: Path) -> None:
     """What a package index checks on upload, and whether it can show the README."""
     run([sys.executable, "-m", "twine", "check", "--strict", *map(str, built.iterdir())], built)
+
+
+def test_links_of_the_readme_lead_to_the_repository_once_it_has_an_address(tmp_path: Path) -> None:
+    """One setting makes them so where a package index shows the README; without it they are as they are."""
+    for name in ("pyproject.toml", "README.md", "LICENSE", "hatch_build.py"):
+        shutil.copy(ROOT / name, tmp_path)
+    code = (
+        "import sys; from hatchling.metadata.core import ProjectMetadata; from hatchling.plugin.manager import "
+        "PluginManager; sys.stdout.write(ProjectMetadata('.', PluginManager()).core.readme)"
+    )
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert run([sys.executable, "-c", code], tmp_path) == readme
+    settings = tmp_path / "pyproject.toml"
+    text = settings.read_text(encoding="utf-8")
+    settings.write_text(text.replace('repository = ""', 'repository = "https://host.example/us/ours/"'), "utf-8")
+    shown = run([sys.executable, "-c", code], tmp_path)
+    assert "](https://host.example/us/ours/blob/v0.1.0/docs/destinations.md)" in shown
+    assert "![The report: teams, connectors, changes over time](https://host.example/us/ours/raw/v0.1.0/docs/" in shown
+    assert re.findall(r"\]\((?!https://)", shown) == []
+    assert re.sub(r"https://host.example/us/ours/(blob|raw)/v0.1.0/", "", shown) == readme
 
 
 def test_main_job_runs_where_only_the_wheel_is(environment: Path, project: Path) -> None:
