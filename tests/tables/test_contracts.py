@@ -112,3 +112,12 @@ def test_what_is_compared_has_a_column_for_it() -> None:
         "team_syncs": "",
     }
     assert {name: contract.kind for name, contract in CONTRACTS.items()} == KINDS
+
+
+def test_a_contract_cannot_be_changed_by_who_reads_it() -> None:
+    """It is shared by every run of a process."""
+    contract = CONTRACTS["connectors"]
+    with pytest.raises(AttributeError):
+        contract.key = ()  # type: ignore[misc]  # that is what is tried
+    with pytest.raises(AttributeError):
+        contract.columns[0].required = False  # type: ignore[misc]  # as above
