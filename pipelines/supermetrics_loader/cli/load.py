@@ -1,7 +1,7 @@
 """`supermetrics-connectors load`."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib import import_module
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -97,7 +97,6 @@ def load(
     """  # noqa: D301 - \b is click's mark for lines that it must not wrap
     from supermetrics_connectors.settings import parse_team_ids
 
-    from ..look.how_to_look import how_to_look
     from ..run.shards import Shard, configured_team_ids
     from ..run.targets import make_pipeline
     from . import console
@@ -105,7 +104,7 @@ def load(
     with (
         settings_of(team_ids, base_url, sandbox) as settings,
         _telling(None if dry_run else notify) as told,
-        TemporaryDirectory() as folder,
+        TemporaryDirectory() if dry_run else nullcontext() as folder,
     ):
         settings |= {"include_configs": include_configs, "full_refresh": full_refresh}
         settings |= {"table_format": table_format, "snapshot": snapshot}
@@ -122,11 +121,13 @@ def load(
         if table_format == "delta":
             import_module("deltalake")  # without it dlt would try for half a minute
         progress = None if as_json or quiet else console.progress()
-        pipeline = make_pipeline(pipeline_name, destination, dataset, progress, folder if dry_run else None)
+        pipeline = make_pipeline(pipeline_name, destination, dataset, progress, folder)
         result = _run(pipeline, dry_run, {name: value for name, value in settings.items() if value is not None})
         told.append(result)
-    if not quiet:
-        _show(result, None if dry_run else how_to_look(pipeline, destination), as_json)
+    if as_json and not quiet:
+        console.show_json(result.as_dict())
+    elif not quiet:
+        _show(result, pipeline, destination, dry_run)
     for team in result.failed:
         console.show_error(team["error_message"])
     return max((Exit.of_status(team["http_status"]) for team in result.failed), default=Exit.OK)
@@ -139,15 +140,14 @@ def _run(pipeline: Any, is_dry: bool, settings: dict[str, Any]) -> "LoadResult":
     return (dry_run if is_dry else run_load)(pipeline, **settings)
 
 
-def _show(result: "LoadResult", look: str | None, as_json: bool) -> None:
+def _show(result: "LoadResult", pipeline: Any, destination: str, is_dry: bool) -> None:
+    from ..look.how_to_look import how_to_look
     from . import console
 
-    if as_json:
-        console.show_json(result.as_dict())
-    elif look is None:
+    if is_dry:
         console.show_intention(result)
     else:
-        console.show_result(result, look)
+        console.show_result(result, how_to_look(pipeline, destination))
 
 
 @contextmanager
