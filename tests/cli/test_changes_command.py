@@ -19,21 +19,32 @@ def load(*arguments: str) -> None:
     assert run(["load", "--include-configs", "--json", *arguments]) == 0
 
 
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a load of two connectors, and one after every kind of change; one name would clear a screen."""
+    folder = tmp_path_factory.mktemp("changes")
+    with pytest.MonkeyPatch.context() as patch, Sandbox(teams={}) as sandbox:
+        patch.chdir(folder)
+        patch.setenv("DLT_DATA_DIR", str(folder / "dlt"))
+        patch.setenv("SUPERMETRICS_API_KEY", sandbox.token)
+        patch.setenv("SOURCES__SUPERMETRICS__BASE_URL", sandbox.url)
+        patch.setenv("SOURCES__SUPERMETRICS__TEAM_IDS", str(TEAM))
+        for name in ("A", "GONE"):
+            configuration = {"configuration_json": {"a": 1, "b": 2}}
+            sandbox.add_connector(TEAM, name, name=f"Name {name}", configuration=configuration)
+        load()
+        sandbox.edit_configuration(TEAM, "A", {"a": 2, "c": 3})
+        sandbox.delete_connector(TEAM, "GONE")
+        sandbox.add_connector(TEAM, "NEW", name="\x1b[2J")
+        load()
+    return folder
+
+
 @pytest.fixture
-def history(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Sandbox:
-    """A load of two connectors, and one after every kind of change; one name would clear a screen."""
-    monkeypatch.setenv("SUPERMETRICS_API_KEY", sandbox.token)
-    monkeypatch.setenv("SOURCES__SUPERMETRICS__BASE_URL", sandbox.url)
-    monkeypatch.setenv("SOURCES__SUPERMETRICS__TEAM_IDS", str(TEAM))
-    for name in ("A", "GONE"):
-        sandbox.add_connector(TEAM, name, name=f"Name {name}", configuration={"configuration_json": {"a": 1, "b": 2}})
-    load()
-    sandbox.edit_configuration(TEAM, "A", {"a": 2, "c": 3})
-    sandbox.delete_connector(TEAM, "GONE")
-    sandbox.add_connector(TEAM, "NEW", name="\x1b[2J")
-    load()
+def history(loaded: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """That folder as the current one, and nothing printed yet."""
+    monkeypatch.chdir(loaded)
     capsys.readouterr()
-    return sandbox
 
 
 @pytest.mark.usefixtures("history")
