@@ -148,10 +148,10 @@ def test_a_listing_holds_what_the_api_said() -> None:
     assert (listing.reported, listing.received, listing.has_configurations, listing.error) == (1, 1, True, None)
 
 
-@pytest.mark.parametrize(("count", "complete"), [(1, False), (2, True), (3, False)])
+@pytest.mark.parametrize(("count", "complete"), [(1, False), (1000, True), (1001, False)])
 def test_only_a_count_equal_to_the_list_makes_it_complete(count: int, complete: bool) -> None:
     """Absence means removal only when the API says that this is all; doubles count as what they are."""
-    listing = read({"count": count, "connectors": [{"connector_identifier": "A"}] * 2})
+    listing = read({"count": count, "connectors": [{"connector_identifier": "A"}] * 1000})
     assert (listing.complete, listing.status) == (complete, "ok" if complete else "incomplete")
 
 
@@ -162,6 +162,7 @@ def test_a_failed_request_is_no_complete_listing() -> None:
     assert (listing.complete, listing.status, listing.connectors, listing.size) == (False, "failed", {}, 0)
     assert (listing.team_id, listing.status_code, listing.request_id) == (1, 503, "request-0001")
     assert (listing.error, listing.reported, listing.redacted) == (error, None, None)
+    assert not listing.has_configurations
     with pytest.raises(ValueError, match="The error names no team"):
         Listing.failed(SupermetricsServerError("down"), NOW, 5)
     with pytest.raises(AttributeError):
@@ -337,7 +338,7 @@ def test_an_answer_may_say_that_it_is_this_teams(team_id: object) -> None:
 
 
 @pytest.mark.parametrize("team_id", [936507, "1", 0, "Marketing"])
-@pytest.mark.parametrize("place", ["the answer", "connectors[0]", "connectors[2]"])
+@pytest.mark.parametrize("place", ["the answer", "connectors[0]", "connectors[1]", "connectors[2]"])
 def test_an_answer_that_names_another_team_is_not_taken_for_this_ones(place: str, team_id: object) -> None:
     """A proxy that mixes two requests up must not give a team the connectors of another."""
     of_team = {"team_id": team_id}
