@@ -80,7 +80,7 @@ def failure(client: SupermetricsClient) -> SupermetricsError:
 @pytest.mark.parametrize("include_configs", [True, False])
 def test_the_request_is_the_documented_one(sandbox: Sandbox, connect: Connect, include_configs: bool) -> None:
     """Path, the lower-case boolean and the bearer token are all the API is asked with."""
-    list_connectors(connect(), TEAM, include_configs)
+    list_connectors(connect(), TEAM, *([True] if include_configs else []))
     (request,) = sandbox.requests
     assert (request.method, request.path) == ("GET", PATH)
     assert request.query == {"include_configs": "true" if include_configs else "false"}

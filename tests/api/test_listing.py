@@ -34,11 +34,11 @@ json_values = st.recursive(
 )
 
 
-def read(payload: Any, *, include_configs: bool = True) -> Listing:
+def read(payload: Any, *, include_configs: bool = True, may_have_nul: bool = False) -> Listing:
     """What becomes of a payload, with column names folded to lower case."""
     return read_listing(
         936506,
-        Answer(payload, 200, "request-0001", 4999, 100),
+        Answer(payload, 200, "request-0001", 4999, 100, may_have_nul),
         started_at=NOW,
         duration_ms=7,
         include_configs=include_configs,
@@ -148,16 +148,25 @@ def test_a_listing_holds_what_the_api_said() -> None:
     assert (listing.reported, listing.received, listing.has_configurations, listing.error) == (1, 1, True, None)
 
 
-@pytest.mark.parametrize(("count", "complete"), [(1, False), (2, True), (3, False)])
+@pytest.mark.parametrize(("count", "complete"), [(1, False), (1000, True), (1001, False)])
 def test_only_a_count_equal_to_the_list_makes_it_complete(count: int, complete: bool) -> None:
     """Absence means removal only when the API says that this is all; doubles count as what they are."""
-    assert read({"count": count, "connectors": [{"connector_identifier": "A"}] * 2}).complete is complete
+    listing = read({"count": count, "connectors": [{"connector_identifier": "A"}] * 1000})
+    assert (listing.complete, listing.status) == (complete, "ok" if complete else "incomplete")
 
 
 def test_a_failed_request_is_no_complete_listing() -> None:
     """Or a team that could not be reached would be emptied."""
-    listing = Listing(1, NOW, 0, error=SupermetricsServerError("down", team_id=1, status_code=503))
-    assert not listing.complete
+    error = SupermetricsServerError("down", team_id=1, status_code=503, request_id="request-0001")
+    listing = Listing.failed(error, NOW, 5)
+    assert (listing.complete, listing.status, listing.connectors, listing.size) == (False, "failed", {}, 0)
+    assert (listing.team_id, listing.status_code, listing.request_id) == (1, 503, "request-0001")
+    assert (listing.error, listing.reported, listing.redacted) == (error, None, None)
+    assert not listing.has_configurations
+    with pytest.raises(ValueError, match="The error names no team"):
+        Listing.failed(SupermetricsServerError("down"), NOW, 5)
+    with pytest.raises(AttributeError):
+        listing.size = 1  # type: ignore[misc]  # nobody who reads a listing changes it
 
 
 @pytest.mark.parametrize("order", [[0, 1], [1, 0]])
@@ -329,13 +338,13 @@ def test_an_answer_may_say_that_it_is_this_teams(team_id: object) -> None:
 
 
 @pytest.mark.parametrize("team_id", [936507, "1", 0, "Marketing"])
-@pytest.mark.parametrize("place", ["the answer", "connectors[1]"])
+@pytest.mark.parametrize("place", ["the answer", "connectors[0]", "connectors[1]", "connectors[2]"])
 def test_an_answer_that_names_another_team_is_not_taken_for_this_ones(place: str, team_id: object) -> None:
     """A proxy that mixes two requests up must not give a team the connectors of another."""
     of_team = {"team_id": team_id}
-    records = [{"connector_identifier": "A"}, {"connector_identifier": "B"}]
-    payload: dict[str, Any] = {"count": 2, "connectors": records}
-    (payload if place == "the answer" else records[1]).update(of_team)  # type: ignore[arg-type]  # mixed values
+    records: list[dict[str, Any]] = [{"connector_identifier": name} for name in "ABC"]
+    payload: dict[str, Any] = {"count": 3, "connectors": records}
+    (payload if place == "the answer" else records[int(place[-2])]).update(of_team)
     assert refusal(payload).message == f"Expected {place} to be of team 936506, its `team_id` names another"
 
 
@@ -401,3 +410,76 @@ def test_json_nested_to_the_limit_is_stored() -> None:
     record = read_one({**configured(configuration_json=_nested(253)), "added": _nested(253)})
     assert record["configuration"]["configuration_json"].count("{") == 253
     assert connector_hash(record)
+
+
+def test_a_field_that_cannot_be_a_column_is_named() -> None:
+    """Cut short where it is long: a message is read by a person."""
+
+    def refuse(name: str) -> str:
+        raise ValueError(name)
+
+    for length, shown in {40: "x" * 40, 41: "x" * 40 + "…"}.items():
+        payload = {"count": 1, "connectors": [{"connector_identifier": "A", "x" * length: 1}]}
+        with pytest.raises(SupermetricsContractError, match=f"The field '{shown}' cannot be made the name of a column"):
+            read_listing(
+                1,
+                Answer(payload, 200, None, None, 1),
+                started_at=NOW,
+                duration_ms=1,
+                include_configs=True,
+                column_name=refuse,
+            )
+
+
+# --- secrets ----------------------------------------------------------------------------------------------------------
+
+
+def test_secrets_are_replaced_in_definitions_and_in_what_the_api_has_added() -> None:
+    """And told by connector, unless that was not asked for."""
+    one, two, three = ({"password": "hunter2hunter2"} for _ in range(3))
+    connectors = [
+        {"connector_identifier": "A", "configuration": {"configuration_json": one, "more": two}},
+        {"connector_identifier": "B", "configuration": {"configuration_json": {}, "more": {"more": three}}},
+        {"connector_identifier": "C", "configuration": {"configuration_json": {"a": 1}, "more": 1}},
+        {"connector_identifier": "D"},
+    ]
+    payload = {"count": 4, "connectors": connectors}
+    listing = read(payload)
+    assert listing.redacted == {
+        "A": ["$.password", "configuration.more.password"],
+        "B": ["configuration.more.more.password"],
+    }
+    assert listing.connectors["A"]["configuration"]["configuration_json"] == '{"password":"[redacted]"}'
+    assert listing.connectors["A"]["configuration"]["more"] == {"password": "[redacted]"}
+    assert listing.connectors["C"]["configuration"]["configuration_json"] == '{"a":1}'
+    assert read(payload, include_configs=False).redacted is None
+
+
+# --- what a database cannot hold --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"name": "a\0b"},
+        {"added": "\0"},
+        {"added": [1, ["\0"]]},
+        {"added": {"deep": [{"x": "\0"}]}},
+        {"na\0me": 1},
+        {"added": {"\0": 1}},
+        {"configuration": {"configuration_json": {"a": [{"b\0": None}]}}},
+    ],
+)
+def test_a_nul_character_is_refused_wherever_it_stands(value: dict[str, Any]) -> None:
+    """In keys as well as in values: PostgreSQL takes neither, and tables must not depend on where they are."""
+    fine = {"connector_identifier": "B", "name": "\\u0000", "added": [{"x": ["y"]}]}
+    payload = {"count": 2, "connectors": [fine, {"connector_identifier": "A", **value}]}
+    with pytest.raises(SupermetricsContractError, match=r"a database can hold in connectors\[1\], a NUL character"):
+        read(payload, may_have_nul=True)
+    read({"count": 1, "connectors": [fine]}, may_have_nul=True)
+
+
+def test_a_team_may_have_no_connectors() -> None:
+    """Which is a complete listing, and empties what there was."""
+    listing = read({"count": 0, "connectors": []})
+    assert (listing.connectors, listing.complete, listing.received) == ({}, True, 0)

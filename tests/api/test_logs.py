@@ -29,6 +29,7 @@ class Log:
         self.asked: list[datetime | None] = []
 
     def __call__(self, before: datetime | None) -> Page:
+        """Answers as the API does."""
         self.asked.append(before)
         found = sorted(self.entries, key=lambda entry: (entry["log_time"], entry["id"]), reverse=True)
         if before is not None:
@@ -36,6 +37,7 @@ class Log:
         return Page([dict(entry) for entry in found[: self.size]], self.tick)
 
     def largest_tie(self) -> int:
+        """How many entries share one time at most."""
         times = [entry["log_time"] for entry in self.entries]
         return max(map(times.count, times), default=0)
 

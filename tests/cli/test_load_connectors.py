@@ -915,11 +915,11 @@ def test_sandbox_command_prints_lines_that_work_in_another_shell(monkeypatch: py
         printed = []
         for line in process.stdout:
             printed.append(line.rstrip("\n"))
-            if "curl -sS -X DELETE" in line:
+            if "supermetrics-connectors diff" in line:
                 break
         lines = [line for line in printed[2:] if line and not line.startswith("#")]
         exports, load, changes = lines[:3], lines[3], lines[5:]
-        shell = "\n".join(["set -eu", *exports, load, *changes[:3], load, changes[3], load])
+        shell = "\n".join(["set -eu", *exports, load, *changes[:3], load, *changes[3:]])
         done = subprocess.run(["bash", "-c", shell], capture_output=True, encoding="utf-8", timeout=60, check=False)  # noqa: S603, S607
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=10)
@@ -929,8 +929,10 @@ def test_sandbox_command_prints_lines_that_work_in_another_shell(monkeypatch: py
     assert re.findall(r"\d+ connectors, \d+ changed, \d+ removed, \d+ new", done.stdout) == [
         "7 connectors, 7 changed, 0 removed, 6 new",
         "8 connectors, 1 changed, 0 removed, 1 new",
-        "7 connectors, 0 changed, 1 removed, 0 new",
+        "7 connectors, 0 changed, 1 removed, 1 new",
     ]
+    assert "T3S70  Internal CRM: $.reporting.pagination.page_size\n" in done.stdout
+    assert re.search(r'^\+ +"page_size": 1000', done.stdout, re.MULTILINE)
 
 
 def test_sandbox_command_says_that_a_port_is_taken(sandbox: Sandbox, cli: Command) -> None:

@@ -87,16 +87,18 @@ class Place:
 
     def load(self, sandbox: Sandbox, on: dlt.Pipeline | None = None, **settings: Any) -> LoadResult:
         """Loads every team of the sandbox, on a fresh machine unless said otherwise."""
-        given = {
+        return run_load(on or self.pipeline(), **{**self.given(sandbox), **settings})
+
+    def given(self, sandbox: Sandbox) -> dict[str, Any]:
+        """The settings that lead to the sandbox and suit the destination."""
+        return {
             "team_ids": sandbox.team_ids,
             "api_key": sandbox.token,
             "base_url": sandbox.url,
             "include_configs": True,
             "request_backoff_factor": 0,
             **self.settings,
-            **settings,
         }
-        return run_load(on or self.pipeline(), **given)
 
     def rows(self, table: str, dataset: str = "supermetrics") -> list[dict[str, Any]]:
         """The rows of a table; none of one that is not there."""

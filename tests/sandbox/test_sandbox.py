@@ -486,13 +486,32 @@ def test_the_lines_of_usage_work_as_they_are(shipped: Sandbox) -> None:
     """They are there to be pasted; curl may be missing where the tests run, so its few options are read here."""
     commands = [shlex.split(line) for line in usage(shipped.url, shipped.token).splitlines() if line[0] != "#"]
     replies = [_curl(command) for command in commands]
-    listed, added, edited, configured, deleted = (reply.json for reply in replies)
-    assert [reply.status for reply in replies] == [200, 201, 200, 200, 200]
+    listed, added, edited, configured, reconfigured, deleted = (reply.json for reply in replies)
+    assert [reply.status for reply in replies] == [200, 201, 200, 200, 200, 200]
     assert listed == {"count": 3, "connectors": Sandbox().connectors(TEAM)}
     assert (added["connector_identifier"], added["name"], edited["name"]) == ("NEW01", "Support desk", "Service desk")
     assert configured["configuration"]["configuration_json"] == {"authentication": {"type": "api_key"}}
     assert deleted["connector_identifier"] == "NEW01"
-    assert shipped.connectors(TEAM) == Sandbox().connectors(TEAM)
+    before, *others = Sandbox().connectors(TEAM)
+    after = before["configuration"]
+    after["configuration_json"]["reporting"]["pagination"]["page_size"] = 1000
+    assert shipped.connectors(TEAM) == [reconfigured, *others]
+    assert reconfigured == before | {
+        "configuration": after | {"version": "1.4.1", "updated_at": reconfigured["configuration"]["updated_at"]}
+    }
+
+
+def test_a_configuration_is_changed_in_part(shipped: Sandbox) -> None:
+    """Objects are merged, null takes away, anything else is put in the place; so a line of curl is enough."""
+    path = f"{ADMIN}/T3S70/configuration"
+    _ask(shipped, path, method="PUT", body='{"configuration_json": {"a": {"b": 1, "c": [1, 2]}, "d": 1}}')
+    body = '{"configuration_json": {"a": {"b": null, "c": [3], "e": {"f": null, "g": 2}}, "d": {"h": 1}, "i": null}}'
+    merged = _ask(shipped, path, method="PATCH", body=body).json["configuration"]
+    assert merged["configuration_json"] == {"a": {"c": [3], "e": {"g": 2}}, "d": {"h": 1}}
+    assert merged["version"] == "1.4.2"
+    assert (
+        _ask(shipped, "/sandbox/teams/941277/connectors/WHS44/configuration", method="PATCH", body=body).status == 200
+    )
 
 
 def _curl(command: list[str]) -> Reply:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -85,6 +87,26 @@ def test_index_would_take_and_show_it(built: Path) -> None:
     run([sys.executable, "-m", "twine", "check", "--strict", *map(str, built.iterdir())], built)
 
 
+def test_links_of_the_readme_lead_to_the_repository_once_it_has_an_address(tmp_path: Path) -> None:
+    """One setting makes them so where a package index shows the README; without it they are as they are."""
+    for name in ("pyproject.toml", "README.md", "LICENSE", "hatch_build.py"):
+        shutil.copy(ROOT / name, tmp_path)
+    code = (
+        "import sys; from hatchling.metadata.core import ProjectMetadata; from hatchling.plugin.manager import "
+        "PluginManager; sys.stdout.write(ProjectMetadata('.', PluginManager()).core.readme)"
+    )
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert run([sys.executable, "-c", code], tmp_path) == readme
+    settings = tmp_path / "pyproject.toml"
+    text = settings.read_text(encoding="utf-8")
+    settings.write_text(text.replace('repository = ""', 'repository = "https://host.example/us/ours/"'), "utf-8")
+    shown = run([sys.executable, "-c", code], tmp_path)
+    assert "](https://host.example/us/ours/blob/v0.1.0/docs/destinations.md)" in shown
+    assert "![The report: teams, connectors, changes over time](https://host.example/us/ours/raw/v0.1.0/docs/" in shown
+    assert re.findall(r"\]\((?!https://)", shown) == []
+    assert re.sub(r"https://host.example/us/ours/(blob|raw)/v0.1.0/", "", shown) == readme
+
+
 def test_main_job_runs_where_only_the_wheel_is(environment: Path, project: Path) -> None:
     """From a folder with packages of its own; what was loaded is read by dlt there too."""
     program = str(environment / "supermetrics-connectors")
@@ -98,6 +120,15 @@ def test_main_job_runs_where_only_the_wheel_is(environment: Path, project: Path)
     assert "supermetrics" in run([str(environment / "dlt"), "pipeline", "supermetrics", "info"], project)
     code = "import dlt; print(dlt.attach('supermetrics').dataset().connectors['team_id'].fetchall().__len__())"
     assert run([str(environment / "python"), "-W", "ignore", "-c", code], project) == f"{counted[0][0]}\n"
+
+
+def test_uv_runs_it_without_installing_it(wheel: Path, project: Path) -> None:
+    """`uvx`, and pipx in the same way: an environment for the one program, made and found again by itself."""
+    uvx = [sys.executable, "-m", "uv", "tool", "run", "--quiet", "--constraints", str(ROOT / "constraints.txt")]
+    program = [*uvx, "--from", str(wheel), "supermetrics-connectors"]
+    assert "load" in run([*program, "--help"], project)
+    run([*program, "load", "--sandbox"], project)
+    assert (project / "supermetrics_connectors.duckdb").exists()
 
 
 @pytest.mark.parametrize("example", ["airflow_dag.py", "dagster_assets.py", "prefect_flow.py"])

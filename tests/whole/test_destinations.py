@@ -21,6 +21,8 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 
 from supermetrics_connectors import supermetrics_source
 from supermetrics_connectors.tables.strategies import STRATEGIES
+from supermetrics_loader.look.changes import read_changes
+from supermetrics_loader.run.dry_run import dry_run
 from supermetrics_loader.run.failures import describe
 from supermetrics_loader.run.load import LoadFailedError
 from supermetrics_loader.sandbox import OMIT, Fault, Sandbox
@@ -175,6 +177,46 @@ def test_tables_equal_the_api_over_a_sequence_of_runs(place: Place, sandbox: San
     assert len(syncs) == len(set(syncs))
 
 
+def test_a_dry_run_says_what_a_run_does_and_writes_nothing(place: Place, sandbox: Sandbox) -> None:
+    """Before the first load, in which nothing is made either, and of every kind of change."""
+    for name in "ABC":
+        sandbox.add_connector(TEAM, name, configuration=configuration(a=1))
+    assert tried(place, sandbox) == [("added", name) for name in "ABC"]
+    assert not [path for path in place.folder.iterdir() if not path.name.startswith(("worker", "extensions"))]
+    assert not any(everything_in(place))
+    place.load(sandbox)
+    before = everything_in(place)
+    sandbox.edit_connector(TEAM, "A", name="edited", configuration=configuration(a=2))
+    sandbox.edit_configuration(TEAM, "B", {"a": 2})
+    sandbox.delete_connector(TEAM, "C")
+    assert tried(place, sandbox) == [("changed", "A"), ("configured", "B"), ("removed", "C")]
+    assert everything_in(place) == before
+    intended = dry_run(place.pipeline(), **place.given(sandbox)).as_dict()
+    done = place.load(sandbox).as_dict()
+    assert without_the_moment(intended) == without_the_moment(done)
+    assert tried(place, sandbox) == []
+
+
+def tried(place: Place, sandbox: Sandbox) -> list[tuple[str, str]]:
+    """What a dry run says it would do."""
+    found = dry_run(place.pipeline(), **place.given(sandbox)).changes
+    return sorted(((each.kind, each.connector_identifier) for each in found.first), key=lambda each: each[1])
+
+
+def everything_in(place: Place) -> list[list[dict[str, Any]]]:
+    """Every row, dlt's own too."""
+    own = [] if place.name == "delta" else ["_dlt_loads", "_dlt_version", "_dlt_pipeline_state"]
+    tables = ["connectors", "connector_versions", "connector_configurations", "team_syncs", *own]
+    return [place.rows(table) for table in tables]
+
+
+def without_the_moment(result: dict[str, Any]) -> dict[str, Any]:
+    """A result without what differs between two runs of the same: when, and the names of requests and loads."""
+    moment = {"started_at", "finished_at", "load_ids", "duration_ms", "request_id", "rate_limit_remaining"}
+    teams = [{name: value for name, value in team.items() if name not in moment} for team in result["teams"]]
+    return {name: value for name, value in result.items() if name not in moment} | {"teams": teams}
+
+
 @pytest.fixture(params=["folder", "s3"])
 def files(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     """Plain parquet files, in a folder and in a bucket."""
@@ -211,6 +253,10 @@ def test_changes_are_told_with_what_was_before(place: Place, sandbox: Sandbox) -
     place.load(sandbox)
     clock = pendulum.datetime(2025, 2, 2)
     assert changes_of(place) == [*expected, ("A", "configuration_changed", "Name A", clock, ["$.a"])]
+    told = read_changes(place.destination(), "supermetrics")  # as the command line prints them
+    columns = ("connector_identifier", "change", "name", "previous_updated_at", "paths_changed")
+    assert [tuple(row[name] for name in columns) for row in told] == changes_of(place)
+    assert read_changes(place.destination(), "supermetrics", told[-1]["detected_at"]) == told[-1:]
 
 
 def test_plain_files_hold_snapshots(files: Place, sandbox: Sandbox) -> None:

@@ -85,6 +85,35 @@ def show_result(result: LoadResult, look: str) -> None:
         result: What the run did.
         look: The one command that shows the data.
     """
+    _show_teams(result)
+    seconds = (result.finished_at - result.started_at).total_seconds()
+    show(f"Loaded {_teams(result)} in {seconds:.1f} s: {_sums(result)}.")
+    if failing := _total(result, "connectors_failing"):
+        show(f"Of {failing} connectors something could not be had: table fetches says what, with the request_id.")
+    if result.left:
+        connectors = _total(result, "connectors_postponed")
+        show(f"Left for the next load, of {connectors} connectors: {result.left}.")
+    show(f"Data:    {result.location}, dataset {result.dataset_name}")
+    show(f"Look at: {look}")
+
+
+def show_intention(result: LoadResult) -> None:
+    """Answers "what would happen?": a line a team, a line a connector, and the sums.
+
+    Args:
+        result: What a dry run found out.
+    """
+    _show_teams(result)
+    verbs = {"added": "add", "changed": "change", "removed": "remove", "configured": "new configuration"}
+    for change in result.changes.first:
+        what = f"team {change.team_id}  {change.connector_identifier}  {change.name or ''}".rstrip()
+        show(f"{verbs[change.kind]:<17}  {what}")
+    if untold := result.changes.count - len(result.changes.first):
+        show(f"… and {untold} more")
+    show(f"Would load {_teams(result)}: {_sums(result)}. Nothing was written.")
+
+
+def _show_teams(result: LoadResult) -> None:
     told = [team for team in result.teams if team["status"] != "ok" or _changes(team)] or result.teams
     named = [team | {"name": result.team_names.get(team["team_id"])} for team in told[:_MOST_TEAMS]]
     show_table(named, ({"name": "name"} if result.team_names else {}) | _TEAM_COLUMNS)
@@ -97,20 +126,18 @@ def show_result(result: LoadResult, look: str) -> None:
                 f"team {team['team_id']}: the API counts {team['connectors_reported']} connectors "
                 f"and listed {team['connectors_received']}, so none was removed"
             )
-    seconds = (result.finished_at - result.started_at).total_seconds()
-    loaded = len(result.teams) - len(result.failed)
-    show(
-        f"Loaded {loaded} of {len(result.teams)} teams in {seconds:.1f} s: {_total(result, 'connectors_received')} "
-        f"connectors, {_total(result, 'connectors_changed')} changed, {_total(result, 'connectors_removed')} removed, "
-        f"{_total(result, 'configurations_changed')} new configuration versions."
+
+
+def _teams(result: LoadResult) -> str:
+    return f"{len(result.teams) - len(result.failed)} of {len(result.teams)} teams"
+
+
+def _sums(result: LoadResult) -> str:
+    return (
+        f"{_total(result, 'connectors_received')} connectors, {_total(result, 'connectors_changed')} changed, "
+        f"{_total(result, 'connectors_removed')} removed, "
+        f"{_total(result, 'configurations_changed')} new configuration versions"
     )
-    if failing := _total(result, "connectors_failing"):
-        show(f"Of {failing} connectors something could not be had: table fetches says what, with the request_id.")
-    if result.left:
-        connectors = _total(result, "connectors_postponed")
-        show(f"Left for the next load, of {connectors} connectors: {result.left}.")
-    show(f"Data:    {result.location}, dataset {result.dataset_name}")
-    show(f"Look at: {look}")
 
 
 def show_nothing_to_do(pipeline_name: str, as_json: bool) -> None:
@@ -132,6 +159,19 @@ def show_secrets(teams: Iterable[Mapping[str, Any]]) -> None:
     for team_id, identifier, paths in found:
         for path in paths:
             show(f"  team {team_id}, {identifier}: {path}")
+
+
+def show_changes(rows: Iterable[Mapping[str, Any]]) -> None:
+    """Prints one line a change; nothing for none, unless somebody waits for it at a terminal."""
+    from ..look.changes import PATHS
+
+    rows = list(rows)
+    for row in rows:
+        paths = [f"{mark}{path}" for column, mark in PATHS.items() for path in row[column] or ()]
+        what = f"team {row['team_id']}  {row['connector_identifier']}  {row['name'] or ''}".rstrip()
+        show(f"{row['detected_at']:%Y-%m-%d %H:%M}  {row['change']:<21}  {what}{': ' * bool(paths)}{', '.join(paths)}")
+    if not rows and out.is_terminal:
+        show("No changes.")
 
 
 def show(text: str) -> None:

@@ -10,6 +10,7 @@ import click
 
 from ..harmless import HarmlessRecord, harmless_lines
 from ..run.exit_codes import Exit
+from .changes import changes
 from .check import check
 from .diff import diff
 from .load import load
@@ -41,7 +42,7 @@ def cli() -> None:
     """  # noqa: D301 - \b is click's mark for lines that it must not wrap
 
 
-for _command in (load, check, report, diff, sandbox):
+for _command in (load, check, changes, diff, report, sandbox):
     cli.add_command(_command)
 
 

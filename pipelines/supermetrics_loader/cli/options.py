@@ -1,5 +1,6 @@
 """Options that several commands have, and the settings that they make."""
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -48,6 +49,30 @@ dataset_option = click.option(
 )
 debug_option = click.option(
     "--debug", is_flag=True, expose_value=False, callback=_noted, help="Show the traceback of a failure."
+)
+
+
+def _be_quiet(_context: click.Context, _parameter: click.Parameter, value: bool) -> bool:
+    if value:
+        logging.getLogger().setLevel(logging.ERROR)
+    return value
+
+
+def _be_verbose(_context: click.Context, _parameter: click.Parameter, value: bool) -> None:
+    for package in ("supermetrics_connectors", "supermetrics_loader") if value else ():
+        logging.getLogger(package).setLevel(logging.INFO)
+
+
+quiet_option = click.option(
+    "--quiet", "-q", is_flag=True, callback=_be_quiet, help="Print failures only, on standard error."
+)
+verbose_option = click.option(
+    "--verbose",
+    "-v",
+    is_flag=True,
+    expose_value=False,
+    callback=_be_verbose,
+    help="Log what is written, and how and why, on standard error.",
 )
 json_option = click.option(
     "--json", "as_json", is_flag=True, callback=_noted, help="Print one JSON object instead of a table."

@@ -31,6 +31,7 @@ def sandbox(port: int) -> int:
     with running:
         click.echo(_SANDBOX_INTRODUCTION.format(sandbox=running, teams=",".join(map(str, running.team_ids))))
         click.echo(usage(running.url, running.token))
+        click.echo(_SANDBOX_END)
         threading.Event().wait()
     return Exit.OK
 
@@ -45,3 +46,9 @@ export SOURCES__SUPERMETRICS__API_KEY={sandbox.token}
 export SOURCES__SUPERMETRICS__TEAM_IDS={teams}
 # load from it, and again after each change below
 supermetrics-connectors load --include-configs"""
+
+_SANDBOX_END = """\
+# load what has changed, and look at it
+supermetrics-connectors load --include-configs
+supermetrics-connectors changes
+supermetrics-connectors diff 936506 T3S70"""

@@ -30,6 +30,7 @@ from supermetrics_connectors.tables.batch import Batch, Run, sync_row
 from supermetrics_connectors.tables.changes import is_shown, show
 from supermetrics_connectors.tables.contracts import CONNECTOR_CONFIGURATIONS
 
+from .differences import Changes
 from .leases import AlreadyRunningError, leased
 
 logger = logging.getLogger(__name__)
@@ -48,6 +49,7 @@ class LoadResult:
         started_at: When the run began, UTC.
         finished_at: When it ended, UTC.
         teams: One row a team, as in `team_syncs`.
+        changes: What became of single connectors.
         team_names: What teams are called, by id; of a run that asks for that.
         left: Why something besides the listings was left for a later run; None if nothing was.
     """
@@ -60,6 +62,7 @@ class LoadResult:
     started_at: datetime
     finished_at: datetime
     teams: list[dict[str, Any]] = field(default_factory=list)
+    changes: Changes = field(default_factory=Changes)
     team_names: dict[int, str] = field(default_factory=dict)
     left: str | None = None
 
@@ -69,8 +72,9 @@ class LoadResult:
         return [team for team in self.teams if team["status"] == "failed"]
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """For JSON: all but the single connectors, which `connector_changes` has."""
         told = asdict(self)
+        del told["changes"]
         return {name: value for name, value in told.items() if value or name not in ("team_names", "left")}
 
 
@@ -121,7 +125,7 @@ def run_load(pipeline: dlt.Pipeline, **settings: Any) -> LoadResult:
     if "api_key" in settings:
         settings["api_key"] = ApiKey(settings["api_key"])  # which no traceback with local variables shows
     source = supermetrics_source(**settings)  # settings are checked before anything is touched
-    syncs = _collect_syncs(source)
+    syncs = collect_syncs(source)
     with _only_run(pipeline):
         try:
             # a connection held all the while spares dlt from opening the DuckDB file anew for each of its steps
@@ -134,7 +138,7 @@ def run_load(pipeline: dlt.Pipeline, **settings: Any) -> LoadResult:
                 load_ids = list(info.loads_ids)  # none, where nothing differed
                 info = _finish(pipeline, syncs, load_ids, settings.get("table_format"))
         except Exception as error:  # noqa: BLE001 - whatever it was is the reason of the failure raised here
-            failure = _failure(error, pipeline.pipeline_name)
+            failure = failed(error, pipeline.pipeline_name)
             _leave_evidence(pipeline, failure, syncs.rows, started_at, settings.get("table_format"))
             raise failure from failure.cause
     return LoadResult(
@@ -146,6 +150,7 @@ def run_load(pipeline: dlt.Pipeline, **settings: Any) -> LoadResult:
         started_at=started_at,
         finished_at=datetime.now(timezone.utc),
         teams=sorted(syncs.rows, key=lambda row: row["team_id"]),
+        changes=syncs.changes,
         team_names=more.names if (more := syncs.run.neighbours if syncs.run else None) else {},
         left=more.reason if more else None,
     )
@@ -229,17 +234,19 @@ class _Syncs:
     """What goes into `team_syncs`, and whether `connector_changes` may have to tell of configurations from now on."""
 
     rows: list[dict[str, Any]] = field(default_factory=list)
+    changes: Changes = field(default_factory=Changes)
     run: Run | None = None
     has_new_configurations: bool = False
 
     def keep(self, batch: Batch) -> Batch:
         self.run = batch.run
         self.rows.extend(batch.sync_rows())
+        self.changes.add(batch)
         self.has_new_configurations |= batch.changes(CONNECTOR_CONFIGURATIONS)
         return batch
 
 
-def _collect_syncs(source: dlt.sources.DltSource) -> _Syncs:
+def collect_syncs(source: dlt.sources.DltSource) -> _Syncs:
     """Has the source load all but `team_syncs`, whose rows are kept."""
     syncs = _Syncs()
     source.resources["listings"].add_map(syncs.keep)
@@ -265,7 +272,8 @@ def _schema(pipeline: dlt.Pipeline) -> dlt.Schema:
     return pipeline.schemas[name] if name in pipeline.schemas else dlt.Schema(name)
 
 
-def _failure(error: BaseException, pipeline_name: str) -> LoadFailedError:
+def failed(error: BaseException, pipeline_name: str) -> LoadFailedError:
+    """The failure of a run, whatever dlt has wrapped it in."""
     return LoadFailedError(root_cause(error), getattr(error, "step", None), pipeline_name)
 
 

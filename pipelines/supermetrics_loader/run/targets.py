@@ -23,7 +23,13 @@ _SETTINGS = {
 """dlt's settings that suit these tables, where the user has set none."""
 
 
-def make_pipeline(name: str, destination: str = "duckdb", dataset: str = DATASET, progress: Any = None) -> dlt.Pipeline:
+def make_pipeline(
+    name: str,
+    destination: str = "duckdb",
+    dataset: str = DATASET,
+    progress: Any = None,
+    pipelines_dir: str | None = None,
+) -> dlt.Pipeline:
     """Makes a pipeline. Many may load to one dataset at the same time, if each has a name and teams of its own.
 
     Args:
@@ -32,6 +38,7 @@ def make_pipeline(name: str, destination: str = "duckdb", dataset: str = DATASET
             the current folder.
         dataset: Where the tables are.
         progress: A dlt progress display; None for none.
+        pipelines_dir: Where dlt keeps the pipeline's working folder; dlt's own place by default.
     """
     for setting, value in _SETTINGS.items():
         if dlt.config.get(setting) is None:
@@ -41,14 +48,15 @@ def make_pipeline(name: str, destination: str = "duckdb", dataset: str = DATASET
     # dlt would have all pipelines of a dataset share one set of staging tables: each empties or merges what another has
     # put there, without an error (four at once into PostgreSQL: in one round of four, 2000 rows became 2920).
     target = make_destination(destination, staging_dataset_name_layout=f"%s_staging_{name}")
-    return dlt.pipeline(name, destination=target, dataset_name=dataset, progress=progress)
+    own: Any = pipelines_dir  # dlt's default is None, which its annotation does not say
+    return dlt.pipeline(name, destination=target, dataset_name=dataset, progress=progress, pipelines_dir=own)
 
 
-def open_for_reading(destination: str, dataset: str) -> dlt.Dataset:
+def open_for_reading(destination: Any, dataset: str) -> dlt.Dataset:
     """Opens a dataset so that a DuckDB file is not made or changed, and that others may read it at the same time.
 
     Args:
-        destination: A dlt destination with SQL, as for `make_pipeline`.
+        destination: A dlt destination, or its name as for `make_pipeline`.
         dataset: Where the tables are.
 
     Raises:
@@ -80,14 +88,16 @@ def refuse_ambiguous_names(dataset: str) -> None:
         )
 
 
-def make_destination(destination: str = "duckdb", **for_warehouses: Any) -> Any:
+def make_destination(destination: Any = "duckdb", **for_warehouses: Any) -> Any:
     """Makes a dlt destination from its name, as `make_pipeline` does.
 
     Args:
-        destination: A dlt destination. `duckdb` without configured credentials is `supermetrics_connectors.duckdb` in
-            the current folder.
+        destination: A dlt destination, or its name. `duckdb` without configured credentials is
+            `supermetrics_connectors.duckdb` in the current folder.
         for_warehouses: Settings of those destinations that have datasets.
     """
+    if not isinstance(destination, str):
+        return destination
     if destination == "duckdb" and dlt.secrets.get("destination.duckdb.credentials", str) is None:
         return duckdb_file(destination_name="duckdb", **for_warehouses)
     target: Any = DestinationReference.from_reference(destination)

@@ -288,8 +288,13 @@ class Sandbox(State):
             _only("POST", method)
             return 201, self._add(team_id, _json_object(body))
         if match["configuration"]:
-            _only("PUT", method)
-            return 200, self._configure(team_id, identifier, _configuration(body))
+            _only("PUT, PATCH", method)
+            fields = _configuration(body)
+            if method == "PATCH":
+                fields["configuration_json"] = _merged(
+                    self._definition(team_id, identifier), fields["configuration_json"]
+                )
+            return 200, self._configure(team_id, identifier, fields)
         _only("PATCH, DELETE", method)
         if method == "DELETE":
             return 200, self._delete(team_id, identifier)
@@ -304,13 +309,14 @@ def usage(url: str, token: str) -> str:
         token: A token it accepts.
 
     Returns:
-        Lines to copy: comments and one curl command each to list, add, edit, configure and delete.
+        Lines to copy: comments and one curl command each to list, add, edit, configure, reconfigure and delete.
     """
     team = "teams/936506"
     listing = f"'{url}/v1/{team}/connector_builder/connectors?include_configs=true'"
     connectors = f"{url}/sandbox/{team}/connectors"
     added = '{"connector_identifier": "NEW01", "name": "Support desk"}'
     configured = '{"configuration_json": {"authentication": {"type": "api_key"}}}'
+    reconfigured = '{"configuration_json": {"reporting": {"pagination": {"page_size": 1000}}}}'
     return "\n".join(
         [
             "# list a team's connectors, with their configurations",
@@ -319,9 +325,11 @@ def usage(url: str, token: str) -> str:
             f"curl -sS -X POST {connectors} -d '{added}'",
             "# edit it: its updated_at moves to now",
             f"""curl -sS -X PATCH {connectors}/NEW01 -d '{{"name": "Service desk"}}'""",
-            "# edit its configuration: only the configuration's own updated_at moves",
+            "# give it a configuration: only the configuration's own updated_at moves",
             f"curl -sS -X PUT {connectors}/NEW01/configuration -d '{configured}'",
-            "# delete it",
+            "# change one setting in the configuration of another",
+            f"curl -sS -X PATCH {connectors}/T3S70/configuration -d '{reconfigured}'",
+            "# delete the one that was added",
             f"curl -sS -X DELETE {connectors}/NEW01",
         ]
     )
@@ -353,6 +361,18 @@ def _json_object(body: bytes) -> dict[str, Any]:
     if not isinstance(decoded, dict):
         raise SandboxError(400, f"The body must be a JSON object, got {type(decoded).__name__}.")
     return decoded
+
+
+def _merged(old: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The document with the members of another: null takes one away, as in a JSON merge patch (RFC 7396)."""
+    merged = {name: value for name, value in old.items() if name not in changes}
+    for name, value in changes.items():
+        if isinstance(value, dict):
+            before = old.get(name)
+            merged[name] = _merged(before if isinstance(before, dict) else {}, value)
+        elif value is not None:
+            merged[name] = value
+    return merged
 
 
 def _configuration(body: bytes) -> dict[str, Any]:

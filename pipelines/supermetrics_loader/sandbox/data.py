@@ -1,7 +1,7 @@
 """What the sandbox holds when it is started without teams of its own: three believable teams, the same on every run.
 
 Dates come in every shape the API is known to send (`2025-01-01`, `…Z`, `…+00:00`, `…+0000`). One connector has no
-configuration, one no description, one no logo.
+configuration, one no description, one no logo; into the configuration of one somebody has typed a secret.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ DEFAULT_LOGO = LOGOS + "Custom_Connector_Default.png"
 
 API_KEY = {"type": "api_key", "placement": "header", "name": "X-Api-Key", "value": "{{sec_77d1e90b4}}"}
 BASIC = {"type": "custom", "headers": {"Authorization": "Basic {{sec_c4418aa05}}", "X-Tenant": "nordic"}}
+TYPED = {"type": "custom", "headers": {"X-Api-Key": "kmq3Zt8wRr5vNc2LxYp7BdHs", "X-Tenant": "nordic"}}
+"""As nobody should: for what `check --secrets` and a load do about it. The key is made up."""
 
 
 def shipped_teams() -> dict[int, list[dict[str, Any]]]:
@@ -136,7 +138,7 @@ def _podcast() -> dict[str, Any]:
 
 
 def _retail_panel() -> dict[str, Any]:
-    """A retail panel without a logo."""
+    """A retail panel without a logo, whose key stands in its configuration."""
     return _connector(
         "RTL-2025",
         "Retail panel",
@@ -145,7 +147,7 @@ def _retail_panel() -> dict[str, Any]:
         updated="2025-10-12T04:30:00+0000",
         logo=None,
         configuration=_configuration(
-            BASIC,
+            TYPED,
             "https://panel.example.com/weekly",
             {"week": "dimension.date", "category": "dimension", "units": "metric", "value_share": "metric.percentage"},
             version="3.1.0",

@@ -323,6 +323,12 @@ class State:
             moved = {"version": _next_version(old.get("version")), "updated_at": _now()}
             return self._put(team_id, identifier, {"configuration": _changed(old, {**moved, **fields})})
 
+    def _definition(self, team_id: int, identifier: str) -> dict[str, Any]:
+        """The `configuration_json` of a connector; empty without one."""
+        _, connector = self._find(team_id, identifier)
+        definition: dict[str, Any] = (connector.get("configuration") or {}).get("configuration_json") or {}
+        return definition
+
     def _put(self, team_id: int, identifier: str, fields: Mapping[str, Any]) -> Connector:
         with self._lock:
             team, connector = self._find(team_id, identifier)

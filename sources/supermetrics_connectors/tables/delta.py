@@ -136,11 +136,24 @@ def _table(name: str) -> Iterator[DeltaTable]:
     """
     pipeline: Any = dlt.current.pipeline()
     with pipeline.destination_client() as client:
-        location = client.get_open_table_location("delta", name)
-        options = deltalake_storage_options(client.config.credentials, client.config.deltalake_storage_options)
-        if not DeltaTable.is_deltatable(location, options):
-            raise MissingTableError(name)
-        yield DeltaTable(location, storage_options=options)
+        yield open_table(client, name)
+
+
+def open_table(client: Any, name: str) -> DeltaTable:
+    """The table of a dataset.
+
+    Args:
+        client: dlt's client of the dataset's files.
+        name: The table's.
+
+    Raises:
+        MissingTableError: There is none.
+    """
+    location = client.get_open_table_location("delta", name)
+    options = deltalake_storage_options(client.config.credentials, client.config.deltalake_storage_options)
+    if not DeltaTable.is_deltatable(location, options):
+        raise MissingTableError(name)
+    return DeltaTable(location, storage_options=options)
 
 
 def _rows(table: DeltaTable, columns: Sequence[str] | None, condition: Any) -> pa.Table:

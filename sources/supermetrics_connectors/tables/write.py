@@ -17,6 +17,8 @@ from .arrow import to_table
 from .batch import Run
 from .contracts import CONNECTORS, CONTRACTS, SNAPSHOT_AT, VALID_FROM, Contract
 
+logger = logging.getLogger(__name__)
+
 
 def arrow(run: Run, contract: Contract, rows: list[Record], load_id: str | None = None) -> Iterator[Any]:
     """Yields the rows as one Arrow table; none for no rows, unless the table is yet to be made.
@@ -32,6 +34,7 @@ def arrow(run: Run, contract: Contract, rows: list[Record], load_id: str | None 
     is_missing = run.compares and run.is_missing(contract)
     if not rows and not (run.load_id and (is_missing or not known)):
         return
+    logger.info("%s: %s rows to be written, as %s", contract.name, len(rows), strategy.way or "snapshots")
     schema = contract.schema(strategy.way or "snapshots")
     types = {column: str(hints["data_type"]) for column, hints in known.items() if "data_type" in hints}
     if set().union(*rows) - {*schema.names, *types}:  # columns of which another pipeline may know more
