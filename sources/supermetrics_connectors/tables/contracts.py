@@ -291,5 +291,5 @@ CONTRACTS: dict[TableName, Contract] = {
     )
 }
 """Every table that the source writes, by name."""
-ADDED = frozenset({TEAMS.name, CONNECTOR_LOGS.name, CONNECTOR_SECRETS.name, FETCHES.name})
+ADDED: tuple[TableName, ...] = (TEAMS.name, CONNECTOR_LOGS.name, CONNECTOR_SECRETS.name, FETCHES.name)
 """Those of them that are only there when they are asked for."""
