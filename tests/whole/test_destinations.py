@@ -576,7 +576,8 @@ def test_every_destination_of_dlt_has_a_strategy_or_a_reason() -> None:
 def test_teams_logs_and_secrets_are_kept_like_the_rest(place: Place, sandbox: Sandbox) -> None:
     """Differences of every kind, and the mark of a log that is read back from what the destination makes of times."""
     now = datetime.now(timezone.utc).replace(microsecond=0)
-    more = {"include_teams": True, "include_logs": True, "include_secrets": True, "include_configs": False}
+    more: dict[str, Any] = {"include_teams": True, "include_logs": True, "include_secrets": True}
+    more["include_configs"] = False
 
     def entry(id_: str, minutes: int) -> dict[str, Any]:
         return {"id": id_, "log_time": (now - timedelta(minutes=minutes)).isoformat(), "status": 200}
