@@ -18,8 +18,12 @@ from dlt.destinations.exceptions import DatabaseUndefinedRelation
 from dlt.destinations.impl.ducklake.configuration import DuckLakeCredentials
 
 from supermetrics_connectors.tables.changes import CHANGES, select
+from supermetrics_connectors.tables.sessions import in_utc
+from supermetrics_loader.look.diff import Difference, compare_versions
+from supermetrics_loader.look.report import write_report
 from supermetrics_loader.run.load import LoadResult, run_load
 from supermetrics_loader.sandbox import Sandbox
+from tests.helpers.report_data import Page
 
 
 def destination_at(uri: str, **settings: Any) -> Any:
@@ -79,6 +83,18 @@ class Place:
     uri: str = ""
     workers: int = 0
 
+    def read(self, team_id: int, connector: str, dataset: str = "supermetrics") -> tuple[Page, Difference]:
+        """What every reader of a dataset says: the report, and the last two versions of a connector's configuration."""
+        output = self.folder / "report.html"
+        write_report(output, self.destination(), dataset)
+        difference = compare_versions(self.destination(), dataset, team_id, connector)
+        return Page(output.read_text(encoding="utf-8")), difference
+
+    def execute(self, sql: str) -> None:
+        """Has the database do something."""
+        with self.pipeline().sql_client() as client:
+            client.execute_sql(sql)
+
     def pipeline(self, name: str = "suite", dataset: str = "supermetrics") -> dlt.Pipeline:
         """The pipeline as on another machine: its working folder is empty."""
         self.workers += 1
@@ -107,7 +123,7 @@ class Place:
                 return self._changes_of_files()
             stored = self.stored(table)
             return [_plain(row) for row in stored.to_pylist()] if stored is not None else []
-        with self.pipeline(dataset=dataset).sql_client() as client:
+        with in_utc(self.pipeline(dataset=dataset).sql_client()) as client:
             try:
                 with client.execute_query(f"SELECT * FROM {client.make_qualified_table_name(table)}") as cursor:
                     native: Any = cursor.native_cursor

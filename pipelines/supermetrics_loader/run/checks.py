@@ -8,6 +8,9 @@ from supermetrics_connectors.api.fetch import Fetcher
 from supermetrics_connectors.api.listing import Listing
 from supermetrics_connectors.settings import resolve
 
+from .exit_codes import Exit
+from .failures import exit_code
+
 
 def check_teams(**settings: Any) -> list[dict[str, Any]]:
     """Asks for each configured team once.
@@ -17,8 +20,8 @@ def check_teams(**settings: Any) -> list[dict[str, Any]]:
 
     Returns:
         A row a team: team_id, status (ok, incomplete or failed), http_status, connectors, rate_limit_remaining,
-        request_id, error_message, and secrets: where configurations hold any, as paths by connector; None when they
-        were not asked for.
+        request_id, error_message, exit_code as of a load that fails by this error, and secrets: where configurations
+        hold any, as paths by connector; None when they were not asked for.
 
     Raises:
         SupermetricsUnauthorizedError: The key is not accepted.
@@ -39,5 +42,6 @@ def _row(listing: Listing) -> dict[str, Any]:
         "rate_limit_remaining": listing.rate_limit_remaining,
         "request_id": listing.request_id,
         "error_message": str(listing.error) if listing.error else None,
+        "exit_code": exit_code(listing.error) if listing.error else Exit.OK,
         "secrets": listing.redacted,
     }

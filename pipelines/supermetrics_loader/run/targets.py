@@ -6,13 +6,13 @@ from typing import Any
 import dlt
 from dlt.common.destination.client import DestinationClientDwhConfiguration
 from dlt.common.destination.reference import DestinationReference
-from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
 
 from supermetrics_connectors.exceptions import SupermetricsConfigurationError
 
 from .duckdb_file import duckdb_file
 
-DATASET = "supermetrics"
+DATASET = SCHEMA = "supermetrics"
+"""The dataset's default name, and dlt's name for the schema of the tables, whatever the dataset."""
 
 _SETTINGS = {
     # rows reach the files as they come, in small groups: DuckDB reads a group at a time, and so takes less memory
@@ -52,24 +52,28 @@ def make_pipeline(
     return dlt.pipeline(name, destination=target, dataset_name=dataset, progress=progress, pipelines_dir=own)
 
 
-def open_for_reading(destination: Any, dataset: str) -> dlt.Dataset:
-    """Opens a dataset so that a DuckDB file is not made or changed, and that others may read it at the same time.
+def named_dataset(destination: Any, dataset: str) -> dlt.Dataset:
+    """The dataset of this name, which is not opened yet.
 
     Args:
-        destination: A dlt destination, or its name as for `make_pipeline`.
-        dataset: Where the tables are.
+        destination: dlt's destination.
+        dataset: The name.
 
     Raises:
-        FileNotFoundError: The DuckDB file is not there; the text is where it should be.
+        SupermetricsConfigurationError: dlt would give the dataset another name there: two names would be one dataset,
+            which nothing that goes by the name would notice.
     """
-    if destination == "duckdb":
-        refuse_ambiguous_names(dataset)
-    data = dlt.dataset(make_destination(destination), dataset, schema=dlt.Schema(dataset))
-    config = data.destination_client.config
-    if isinstance(config.credentials, DuckDbCredentials):
-        config.credentials.read_only = True
-        if not Path(config.credentials.database).exists():
-            raise FileNotFoundError(str(config))
+    _ = destination.client_class  # its driver is missed before its credentials are: what to install comes first
+    data = dlt.dataset(destination, dataset, schema=dlt.Schema(SCHEMA))
+    client = data.destination_client
+    config = client.config
+    if isinstance(config, DestinationClientDwhConfiguration) and config.enable_dataset_name_normalization:
+        name = client.schema.naming.normalize_table_identifier(dataset)
+        if name != dataset:
+            raise SupermetricsConfigurationError(
+                f"The dataset {dataset!r} would be called {name!r} there. Name it so (--dataset {name}), or otherwise "
+                "with small letters, digits and underscores, and no digit first"
+            )
     return data
 
 

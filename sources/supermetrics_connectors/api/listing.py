@@ -19,6 +19,7 @@ from ..documents.json_text import canonical_json as canonical_json  # noqa: PLC0
 from ..documents.json_text import parse_json
 from ..documents.redaction import redact, suspects
 from ..exceptions import SupermetricsContractError, SupermetricsError
+from ..tables.contracts import OWN_COLUMNS
 from .client import Answer, SupermetricsClient
 
 Record = dict[str, Any]
@@ -28,19 +29,8 @@ TEXT_FIELDS = ("name", "description", "logo_url")
 TIMESTAMP_FIELDS = ("created_at", "updated_at")
 CONNECTOR_FIELDS = frozenset({"connector_identifier", *TEXT_FIELDS, *TIMESTAMP_FIELDS, "configuration"})
 CONFIGURATION_FIELDS = frozenset({"version", "configuration_json", *TIMESTAMP_FIELDS})
-OWN_COLUMNS = frozenset(
-    {
-        *("team_id", "connector_identifier", "configuration_json", "content_hash"),
-        *("paths_added", "paths_removed", "paths_changed", "snapshot_at", "_deleted"),
-    }
-)
-"""Columns to which the tables give a meaning of their own, besides dlt's, which begin with `_dlt`.
 
-A field that the API adds under such a name gets another column, see `_column_of`: it neither steers a merge nor stands
-in for what was computed here.
-"""
-
-_LONG_AGO = datetime.min.replace(tzinfo=timezone.utc)
+LONG_AGO = datetime.min.replace(tzinfo=timezone.utc)
 
 
 @dataclass(frozen=True)
@@ -356,7 +346,7 @@ def _newest_by_identifier(connectors: Iterable[Record]) -> dict[str, Record]:
     for connector in connectors:
         identifier = connector["connector_identifier"]
         rival = newest.get(identifier)
-        if rival is None or (connector.get("updated_at") or _LONG_AGO) >= (rival.get("updated_at") or _LONG_AGO):
+        if rival is None or (connector.get("updated_at") or LONG_AGO) >= (rival.get("updated_at") or LONG_AGO):
             newest[identifier] = connector
     return newest
 

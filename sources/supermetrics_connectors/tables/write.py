@@ -123,9 +123,9 @@ def refuse_mixture(run: Run) -> None:
     Raises:
         SupermetricsConfigurationError: It holds the other.
     """
-    columns = _known_columns(CONNECTORS)
-    if columns and ("snapshot_at" in columns) != (run.strategy.way == "snapshots"):
-        holds, wanted = ("snapshots", "a mirror") if "snapshot_at" in columns else ("a mirror", "snapshots")
+    columns = run.columns(CONNECTORS)  # of files, those of dlt's schema, which is all that says what is in them
+    if "team_id" in columns and (SNAPSHOT_AT in columns) != (run.strategy.way == "snapshots"):
+        holds, wanted = ("snapshots", "a mirror") if SNAPSHOT_AT in columns else ("a mirror", "snapshots")
         raise SupermetricsConfigurationError(
             f"The dataset holds {holds} of the connectors and cannot hold {wanted} as well: the same rows would mean "
             "two things. Load into another dataset (--dataset), or keep to what is there"
