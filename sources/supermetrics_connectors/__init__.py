@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from typing import Any
 
 import dlt
@@ -16,6 +17,7 @@ from .api.listing import Record
 from .exceptions import SupermetricsError
 from .settings import (
     DEFAULT_BASE_URL,
+    DEFAULT_LOGS_SINCE,
     DEFAULT_MAX_ANSWER_BYTES,
     OnTeamError,
     Settings,
@@ -24,7 +26,18 @@ from .settings import (
 )
 from .tables.batch import Batch, Run
 from .tables.changes import show_changes, told_apart
-from .tables.contracts import CONNECTOR_CONFIGURATIONS, CONNECTOR_VERSIONS, CONNECTORS, TEAM_SYNCS, Contract
+from .tables.contracts import (
+    CONNECTOR_CONFIGURATIONS,
+    CONNECTOR_LOGS,
+    CONNECTOR_SECRETS,
+    CONNECTOR_VERSIONS,
+    CONNECTORS,
+    FETCHES,
+    TEAM_SYNCS,
+    TEAMS,
+    Contract,
+    syncs_contract,
+)
 from .tables.write import arrow, as_it_is, column_name, refuse_mixture, refuse_other_dispositions, write_each_piece
 
 logger = logging.getLogger(__name__)
@@ -53,6 +66,11 @@ def supermetrics_source(
     redact_secrets: bool = True,
     table_format: TableFormat | None = None,
     snapshot: bool = False,
+    include_teams: bool = False,
+    include_logs: bool = False,
+    logs_since: str = DEFAULT_LOGS_SINCE,
+    include_secrets: bool = False,
+    rate_limit_reserve: float = 0.5,
 ) -> Iterable[DltResource]:
     """The tables `connectors`, `connector_versions`, `connector_configurations` and `team_syncs` of some teams.
 
@@ -80,6 +98,15 @@ def supermetrics_source(
         table_format: `delta`, for Delta tables where dlt's `filesystem` destination would write plain files.
         snapshot: Whether to append each run's full listing, with `snapshot_at`, instead of keeping the tables equal to
             what the API lists. For destinations that cannot change a row.
+        include_teams: Whether to load `teams`: what each is called. One request a team and run.
+        include_logs: Whether to load `connector_logs`: what each connector did. At least one request a connector and
+            run, and one more for every thousand entries that are new.
+        logs_since: How far back logs are asked for, such as `30d`, `12h` or `30m`. What is stored is not asked for
+            again.
+        include_secrets: Whether to load `connector_secrets`: what each connector's secrets are called, never a value.
+            One request a connector and run.
+        rate_limit_reserve: The share of the API's hourly limit, 0 … 1, that is kept for listings: what else is asked
+            for ends when no more is left, and goes on in a later run with what was not asked for the longest.
 
     Returns:
         The resources. `listings`, which they share, is not selected and makes no table.
@@ -94,6 +121,7 @@ def supermetrics_source(
     return [
         fetched,
         *(fetched | table for table in (connectors, connector_versions, connector_configurations, team_syncs)),
+        *(fetched | table for table in _added(settings)),
     ]
 
 
@@ -104,9 +132,15 @@ def listings(settings: Settings) -> Iterator[Batch]:
     refuse_other_dispositions(run)
     refuse_mixture(run)
     logger.info("Tables are written as %s: %s", run.strategy.way, run.strategy.why)
-    fetcher = Fetcher(settings, column_name())
-    for batch in fetcher.batches(_progress(len(settings.team_ids))):
-        yield Batch(run, batch)
+    on_progress = _progress(len(settings.team_ids))
+    with closing(Fetcher(settings, column_name())) as fetcher:
+        for batch in fetcher.batches(on_progress):
+            if run.neighbours:
+                run.neighbours.note(batch)
+            yield Batch(run, batch)
+        if more := run.neighbours:
+            for part in more.parts(fetcher.neighbours(more.wishes(), more.newest, on_progress)):
+                yield Batch(run, [], part)
 
 
 # How a table is written depends on the destination: its disposition, keys and formats come as hints with the rows, see
@@ -153,7 +187,48 @@ def team_syncs(batch: Batch) -> Iterator[Any]:
     """One row a team and run: what was asked and answered."""
     if batch.changes(CONNECTOR_VERSIONS) or batch.changes(CONNECTOR_CONFIGURATIONS):
         show_changes(batch.run)  # for the next reader: here nothing comes after the load
-    yield from arrow(batch.run, TEAM_SYNCS, _corrected(batch.run) + list(batch.sync_rows()))
+    rows = _corrected(batch.run) + list(batch.sync_rows())
+    yield from arrow(batch.run, syncs_contract(rows), rows)
+
+
+def _added(settings: Settings) -> Iterator[DltResource]:
+    """The tables of what else is asked for."""
+    if settings.include_teams:
+        yield teams
+    if settings.include_logs:
+        yield connector_logs
+    if settings.include_secrets:
+        yield connector_secrets
+    if settings.asks_more:
+        yield fetches
+
+
+@dlt.transformer(write_disposition="merge", primary_key=TEAMS.key)
+def teams(batch: Batch) -> Iterator[Any]:
+    """One row a team, as the API tells of it now; with `include_teams`."""
+    if batch.run.neighbours:
+        yield from arrow(batch.run, TEAMS, list(batch.run.neighbours.team_rows(batch.part)))
+
+
+@dlt.transformer(write_disposition="merge", primary_key=CONNECTOR_LOGS.key)
+def connector_logs(batch: Batch) -> Iterator[Any]:
+    """One row a call that a connector made, for ever; with `include_logs`."""
+    if batch.run.neighbours:
+        yield from arrow(batch.run, CONNECTOR_LOGS, batch.part.entries)
+
+
+@dlt.transformer(write_disposition="merge", primary_key=CONNECTOR_SECRETS.key)
+def connector_secrets(batch: Batch) -> Iterator[Any]:
+    """One row a secret that a connector has now, never its value; with `include_secrets`."""
+    if batch.run.neighbours:
+        yield from arrow(batch.run, CONNECTOR_SECRETS, list(batch.run.neighbours.secret_rows(batch.part)))
+
+
+@dlt.transformer(write_disposition="merge", primary_key=FETCHES.key)
+def fetches(batch: Batch) -> Iterator[Any]:
+    """One row a thing that was asked for besides listings: when last, and what came of it."""
+    if batch.run.neighbours:
+        yield from arrow(batch.run, FETCHES, list(batch.run.neighbours.fetch_rows(batch.part)))
 
 
 def _corrected(run: Run) -> list[Record]:
@@ -178,7 +253,7 @@ def record_syncs(
     @dlt.resource(name="team_syncs", write_disposition="merge", primary_key=TEAM_SYNCS.key)
     def recorded() -> Iterator[Any]:
         run = Run.of_syncs([row["team_id"] for row in rows], table_format)
-        yield from arrow(run, TEAM_SYNCS, _corrected(run) + rows, load_id)
+        yield from arrow(run, syncs_contract(rows), _corrected(run) + rows, load_id)
 
     return recorded
 

@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -27,6 +28,9 @@ _PLACEHOLDER = re.compile(r"(?:bearer +)?(?:(?:api|otok)_)?(?:\.\.\.|…|<.*>)",
 MAX_TEAM_ID = 2**63 - 1
 DEFAULT_MAX_ANSWER_BYTES = 2**30
 """A GiB: a thousand connectors, the most that the API lists, with configurations of a megabyte each."""
+
+DEFAULT_LOGS_SINCE = "30d"
+_UNITS = {"d": "days", "h": "hours", "m": "minutes"}
 
 OnTeamError = Literal["raise", "skip"]
 TableFormat = Literal["delta", "iceberg"]
@@ -94,6 +98,11 @@ class SupermetricsConfiguration(BaseConfiguration):
     redact_secrets: bool = True
     table_format: str | None = None
     snapshot: bool = False
+    include_teams: bool = False
+    include_logs: bool = False
+    logs_since: str = DEFAULT_LOGS_SINCE
+    include_secrets: bool = False
+    rate_limit_reserve: float = 0.5
 
     def on_partial(self) -> None:
         """Takes the key from the vendor's own variable when dlt's configuration has none."""
@@ -147,6 +156,16 @@ class Settings:
     snapshot: bool = False
     redact_secrets: bool = True
     max_answer_bytes: int = DEFAULT_MAX_ANSWER_BYTES
+    include_teams: bool = False
+    include_logs: bool = False
+    logs_since: timedelta = timedelta(days=30)
+    include_secrets: bool = False
+    rate_limit_reserve: float = 0.5
+
+    @property
+    def asks_more(self) -> bool:
+        """Whether anything but the listings is to be asked for."""
+        return self.include_teams or self.include_logs or self.include_secrets
 
     @classmethod
     def check(cls, config: SupermetricsConfiguration) -> "Settings":
@@ -162,6 +181,11 @@ class Settings:
         if config.table_format not in (None, "delta", "iceberg"):
             raise SupermetricsConfigurationError(
                 f"table_format is {config.table_format!r}, expected 'delta', 'iceberg' or none"
+            )
+        if config.snapshot and config.include_logs:
+            raise SupermetricsConfigurationError(
+                "include_logs cannot go with snapshot: what is new in the logs is told by comparing them with what is "
+                "stored, which snapshots are not. Load the logs into a database (another --destination)"
             )
         for name, (low, high) in _RANGES.items():
             if not isinstance(value := getattr(config, name), (int, float)) or not low <= value <= high:
@@ -185,6 +209,11 @@ class Settings:
             snapshot=config.snapshot,
             redact_secrets=config.redact_secrets,
             max_answer_bytes=config.max_answer_bytes,
+            include_teams=config.include_teams,
+            include_logs=config.include_logs,
+            logs_since=parse_since(config.logs_since),
+            include_secrets=config.include_secrets,
+            rate_limit_reserve=config.rate_limit_reserve,
         )
 
 
@@ -210,7 +239,25 @@ _RANGES: dict[str, tuple[float, float]] = {
     "request_backoff_factor": (0, 3600),
     "request_max_retry_delay": (0, 86_400),
     "max_answer_bytes": (1, 2**40),
+    "rate_limit_reserve": (0, 1),
 }
+
+
+def parse_since(text: object) -> timedelta:
+    """Reads how far back logs are asked for.
+
+    Args:
+        text: A number of days, hours or minutes: `7d`, `12h`, `30m`.
+
+    Raises:
+        SupermetricsConfigurationError: It is none of these, or of no length.
+    """
+    match = re.fullmatch(r"([0-9]{1,6})([dhm])", text.strip()) if isinstance(text, str) else None
+    if match is None or not int(match[1]):
+        raise SupermetricsConfigurationError(
+            f"logs_since is {text!r}, expected a number of days, hours or minutes such as 7d, 12h or 30m"
+        )
+    return timedelta(**{_UNITS[match[2]]: int(match[1])})
 
 
 def parse_team_ids(team_ids: object) -> list[int]:

@@ -230,8 +230,8 @@ def test_a_connection_on_which_anything_went_wrong_is_not_used_again(
     sandbox.fault(WRONG[name], team_id=3)
     port = int(sandbox.url.rpartition(":")[2])
     given = {"team_ids": [1, 2, 3, 4], "api_key": sandbox.token, "on_team_error": "skip", "request_max_attempts": 1}
-    fetcher = Fetcher(settings(port, **given, request_timeout=0.5), str.lower)
-    found = {each.team_id: each for each in fetcher.listings(lambda _done, _message: None)}
+    with closing(Fetcher(settings(port, **given, request_timeout=0.5), str.lower)) as fetcher:
+        found = {each.team_id: each for each in fetcher.listings(lambda _done, _message: None)}
     assert isinstance(found[3].error, SupermetricsError)
     assert [list(found[team_id].connectors) for team_id in (1, 2, 4)] == [["OF_1"], ["OF_2"], ["OF_4"]]
     assert caplog.text.count("Starting new HTTP connection") == 2

@@ -18,7 +18,7 @@ import pytest
 import tomlkit
 
 from supermetrics_connectors.settings import SupermetricsConfiguration
-from supermetrics_connectors.tables.contracts import CONTRACTS, Contract
+from supermetrics_connectors.tables.contracts import ADDED, CONTRACTS, Contract
 from supermetrics_loader.cli.main import cli, run
 from supermetrics_loader.run.exit_codes import Exit
 from supermetrics_loader.sandbox import Sandbox
@@ -54,13 +54,14 @@ def commands(program: str, text: str = README) -> list[list[str]]:
 
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The file that the README's first command leaves."""
+    """The file that the README's first command leaves, with all that can be asked for besides."""
     folder = tmp_path_factory.mktemp("readme")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("DLT_DATA_DIR", str(folder / "dlt"))
         patch.setenv("RUNTIME__DLTHUB_TELEMETRY", "false")
-        assert run(["load", "--sandbox", "--include-configs"]) == Exit.OK
+        more = ["--include-teams", "--include-logs", "--include-secrets"]
+        assert run(["load", "--sandbox", "--include-configs", *more]) == Exit.OK
     return folder / "supermetrics_connectors.duckdb"
 
 
@@ -85,7 +86,8 @@ def test_queries_find_what_they_promise(connection: duckdb.DuckDBPyConnection) -
 
 
 @pytest.mark.parametrize(
-    "table", ["connectors", "connector_versions", "connector_configurations", "connector_changes", "team_syncs"]
+    "table",
+    [*("connectors", "connector_versions", "connector_configurations", "connector_changes", "team_syncs"), *ADDED],
 )
 def test_tables_have_the_documented_columns_and_types(connection: duckdb.DuckDBPyConnection, table: str) -> None:
     """All of them and no other, dlt's own included."""

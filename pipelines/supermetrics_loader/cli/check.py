@@ -1,13 +1,17 @@
 """`supermetrics-connectors check`."""
 
+from dataclasses import asdict
+from typing import Any
+
 import click
 
 from ..run.exit_codes import Exit
-from .options import settings_of, source_options
+from .options import more_options, settings_of, source_options
 
 
 @click.command()
 @source_options
+@more_options
 @click.option(
     "--secrets",
     is_flag=True,
@@ -18,20 +22,37 @@ def check(
     base_url: str | None,
     sandbox: bool,
     as_json: bool,
+    include_teams: bool | None,
+    include_logs: bool | None,
+    logs_since: str | None,
+    include_secrets: bool | None,
     secrets: bool,
 ) -> int:
-    """Ask for each team once and load nothing: is the key good, which teams does it see, what is left of the limit?"""
+    """Ask for each team once and load nothing: is the key good, which teams does it see, what is left of the limit?
+
+    With what a load would include besides, also: how many requests will it take?
+    """
     from ..run.checks import check_teams
     from . import console
 
+    more: dict[str, Any] = {
+        "include_teams": include_teams,
+        "include_logs": include_logs,
+        "include_secrets": include_secrets,
+    }
+    more |= {"logs_since": logs_since, "include_configs": secrets or None}
     with settings_of(team_ids, base_url, sandbox) as settings:
-        teams = check_teams(**settings, **({"include_configs": True} if secrets else {}))
+        settings |= {name: value for name, value in more.items() if value is not None}
+        teams, plan = check_teams(**settings)
     if as_json:
-        console.show_json({"teams": teams})
+        console.show_json({"teams": teams, **({"plan": asdict(plan)} if plan else {})})
     else:
         columns = ("team_id", "status", "http_status", "connectors", "rate_limit_remaining", "request_id")
-        console.show_table(teams, {name: name.replace("_", " ") for name in columns})
+        named = ("name", *columns) if any(team.get("name") for team in teams) else columns
+        console.show_table(teams, {name: name.replace("_", " ") for name in named})
         console.show_secrets(teams)
+        if plan:
+            console.show(plan.told)
         for team in teams:
             if team["error_message"]:
                 console.show_error(team["error_message"])

@@ -97,6 +97,11 @@ def show_result(result: LoadResult, look: str) -> None:
     _show_teams(result)
     seconds = (result.finished_at - result.started_at).total_seconds()
     show(f"Loaded {_teams(result)} in {seconds:.1f} s: {_sums(result)}.")
+    if failing := _total(result, "connectors_failing"):
+        show(f"Of {failing} connectors something could not be had: table fetches says what, with the request_id.")
+    if result.left:
+        connectors = _total(result, "connectors_postponed")
+        show(f"Left for the next load, of {connectors} connectors: {result.left}.")
     show(f"Data:    {result.location}, dataset {result.dataset_name}")
     show(f"Look at: {look}")
 
@@ -119,7 +124,8 @@ def show_intention(result: LoadResult) -> None:
 
 def _show_teams(result: LoadResult) -> None:
     told = [team for team in result.teams if team["status"] != "ok" or _changes(team)] or result.teams
-    show_table(told[:_MOST_TEAMS], _TEAM_COLUMNS)
+    named = [team | {"name": result.team_names.get(team["team_id"])} for team in told[:_MOST_TEAMS]]
+    show_table(named, ({"name": "name"} if result.team_names else {}) | _TEAM_COLUMNS)
     if untold := len(result.teams) - len(told[:_MOST_TEAMS]):
         show(f"… and {untold} teams more, all in the table team_syncs")
     for team in result.teams:
@@ -195,14 +201,14 @@ def _changes(team: Mapping[str, Any]) -> int:
 
 
 def _total(result: LoadResult, column: str) -> int:
-    return sum(team[column] or 0 for team in result.teams)
+    return sum(team.get(column) or 0 for team in result.teams)
 
 
 def show_table(rows: Iterable[Mapping[str, Any]], columns: Mapping[str, str]) -> None:
     """Prints the columns, by their titles, of each row."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for name, title in columns.items():
-        justify: JustifyMethod = "left" if name in ("status", "request_id") else "right"
+        justify: JustifyMethod = "left" if name in ("name", "status", "request_id") else "right"
         table.add_column(title, justify=justify, no_wrap=name != "request_id", overflow="fold")
     for row in rows:
         table.add_row(*(Text("" if row[name] is None else harmless(row[name])) for name in columns))

@@ -12,6 +12,7 @@ from ..run.exit_codes import Exit
 from .options import (
     dataset_option,
     destination_option,
+    more_options,
     not_empty,
     quiet_option,
     settings_of,
@@ -28,6 +29,7 @@ PIPELINE_NAME = "supermetrics"
 @click.command()
 @source_options
 @click.option("--include-configs", is_flag=True, default=None, help="Load each connector's JSON configuration as well.")
+@more_options
 @destination_option
 @dataset_option
 @click.option(
@@ -76,6 +78,10 @@ def load(
     sandbox: bool,
     as_json: bool,
     include_configs: bool | None,
+    include_teams: bool | None,
+    include_logs: bool | None,
+    logs_since: str | None,
+    include_secrets: bool | None,
     destination: str,
     dataset: str,
     table_format: str | None,
@@ -109,6 +115,8 @@ def load(
     ):
         settings |= {"include_configs": include_configs, "full_refresh": full_refresh}
         settings |= {"table_format": table_format, "snapshot": snapshot}
+        settings |= {"include_teams": include_teams, "include_logs": include_logs}
+        settings |= {"include_secrets": include_secrets, "logs_since": logs_since}
         settings["redact_secrets"] = False if no_redact else None
         settings["on_team_error"] = "skip" if keep_going else None
         if shard:

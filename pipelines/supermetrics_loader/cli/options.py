@@ -97,6 +97,28 @@ def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+_more_options = [
+    click.option("--include-teams", is_flag=True, default=None, help="What each team is called: one request a team."),
+    click.option(
+        "--include-logs", is_flag=True, default=None, help="What each connector did: at least one request a connector."
+    ),
+    click.option("--logs-since", metavar="AGE", help="How far back the logs go: 7d, 12h, 30m. Default: 30d"),
+    click.option(
+        "--include-secrets",
+        is_flag=True,
+        default=None,
+        help="What each connector's secrets are called, never a value: one request a connector.",
+    ),
+]
+
+
+def more_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """What can be asked for besides the listings."""
+    for option in reversed(_more_options):
+        command = option(command)
+    return command
+
+
 @contextmanager
 def settings_of(team_ids: tuple[str, ...], base_url: str | None, sandbox: bool) -> Iterator[dict[str, Any]]:
     """Arguments for the source: those that were given, and for the sandbox its own, while it runs."""

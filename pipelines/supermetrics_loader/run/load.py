@@ -53,6 +53,8 @@ class LoadResult:
         teams: One row a team, as in `team_syncs`.
         changes: What became of single connectors.
         errors: Those of the teams that failed while others were loaded (`on_team_error="skip"`), not in `as_dict`.
+        team_names: What teams are called, by id; of a run that asks for that.
+        left: Why something besides the listings was left for a later run; None if nothing was.
     """
 
     pipeline_name: str
@@ -65,6 +67,8 @@ class LoadResult:
     teams: list[dict[str, Any]] = field(default_factory=list)
     changes: Changes = field(default_factory=Changes)
     errors: list[SupermetricsError] = field(default_factory=list)
+    team_names: dict[int, str] = field(default_factory=dict)
+    left: str | None = None
 
     @property
     def failed(self) -> list[dict[str, Any]]:
@@ -74,7 +78,8 @@ class LoadResult:
     def as_dict(self) -> dict[str, Any]:
         """For JSON: all but the single connectors, which `connector_changes` has, and the errors."""
         told = asdict(replace(self, errors=[]))
-        return {name: value for name, value in told.items() if name not in ("changes", "errors")}
+        left_out = {"changes", "errors", *(name for name in ("team_names", "left") if not told[name])}
+        return {name: value for name, value in told.items() if name not in left_out}
 
 
 class LoadFailedError(Exception):
@@ -157,6 +162,8 @@ def run_load(pipeline: dlt.Pipeline, **settings: Any) -> LoadResult:
         teams=sorted(syncs.rows, key=lambda row: row["team_id"]),
         changes=syncs.changes,
         errors=syncs.errors,
+        team_names=more.names if (more := syncs.run.neighbours if syncs.run else None) else {},
+        left=more.reason if more else None,
     )
 
 

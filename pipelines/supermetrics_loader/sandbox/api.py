@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import orjson
 
@@ -27,7 +27,10 @@ from .server import Server
 from .state import MAX_TEAM_ID, Connector, State, Team
 
 DEFAULT_TOKEN = "api_sandbox_not_a_real_key"  # noqa: S105 - made up, opens nothing but a sandbox
-_LISTING_PATH = re.compile(r"/v1/teams/(?P<team>[^/]+)/connector_builder/connectors(?:/(?P<identifier>[^/]+))?")
+_API_PATH = re.compile(
+    r"/v1/teams/(?P<team>[^/]+)(?:(?P<listing>/connector_builder/connectors)"
+    r"(?:/(?P<identifier>[^/]+)(?:/(?P<of>logs|secrets)(?:/(?P<log>[^/]+))?)?)?)?"
+)
 _ADMIN_PATH = re.compile(
     r"/sandbox/teams/(?P<team>[0-9]{1,19})/connectors(?:/(?P<identifier>[^/]+)(?P<configuration>/configuration)?)?"
 )
@@ -63,11 +66,12 @@ class ReceivedRequest:
 
 @dataclass
 class _ScriptedFault:
-    """A fault, the team it waits for (None: any) and how many requests it is still good for."""
+    """A fault, the team and the path it waits for (None: any) and how many requests it is still good for."""
 
     fault: Fault
     team_id: int | None
     times: int
+    path: str | None
 
 
 class Sandbox(State):
@@ -157,26 +161,27 @@ class Sandbox(State):
 
     # --- faults -------------------------------------------------------------------------------------------------------
 
-    def fault(self, fault: Fault, *, team_id: int | None = None, times: int = 1) -> None:
+    def fault(self, fault: Fault, *, team_id: int | None = None, times: int = 1, path: str | None = None) -> None:
         """Scripts how the next requests are answered. Faults queue: the first one that fits a request is used.
 
         Args:
             fault: What happens.
             team_id: The team it waits for; None for any request to the API.
             times: Requests it is good for.
+            path: What the path must end in, such as `/T3S70/logs`; None for any.
         """
         with self._lock:
-            self._faults.append(_ScriptedFault(fault, team_id, times))
+            self._faults.append(_ScriptedFault(fault, team_id, times, path))
 
     def clear_faults(self) -> None:
         """Forgets every fault still waiting."""
         with self._lock:
             self._faults.clear()
 
-    def _next_fault(self, team_id: int | None) -> Fault:
+    def _next_fault(self, team_id: int | None, path: str) -> Fault:
         """The fault this request meets; one that changes nothing if none is scripted."""
         for scripted in self._faults:
-            if scripted.team_id in (None, team_id):
+            if scripted.team_id in (None, team_id) and path.endswith(scripted.path or ""):
                 scripted.times -= 1
                 if scripted.times < 1:
                     self._faults.remove(scripted)
@@ -189,10 +194,10 @@ class Sandbox(State):
         """Answers a request to the API and notes it in `requests`."""
         at = time.monotonic()
         path, query = _split(target)
-        match = _LISTING_PATH.fullmatch(path)
+        match = _API_PATH.fullmatch(path)
         team_id = _team_id(match["team"]) if match else None
         with self._lock:
-            fault = self._next_fault(team_id)
+            fault = self._next_fault(team_id, path)
             answer = self._scripted(fault, method, match, query, headers)
             sent = (None, 0) if fault.silent else (answer.request_id, answer.status)
             self.requests.append(ReceivedRequest(method, path, team_id, _flag(query), query, headers, *sent, at))
@@ -228,7 +233,9 @@ class Sandbox(State):
         if scheme.lower() != "bearer" or token not in self.tokens:
             raise SandboxError(401, "Send the header 'Authorization: Bearer <token>' with a token of this sandbox.")
         if match is None:
-            raise SandboxError(404, "The sandbox knows /v1/teams/{team_id}/connector_builder/connectors.")
+            raise SandboxError(
+                404, "The sandbox knows /v1/teams/{team_id} and /v1/teams/{team_id}/connector_builder/connectors."
+            )
         _only("GET", method)
         team_id, include_configs = _team_id(match["team"]), _flag(query)
         if team_id is None:
@@ -237,9 +244,24 @@ class Sandbox(State):
             raise SandboxError(400, f"include_configs must be true or false, got {query['include_configs']!r}.")
         if team_id not in self._teams:
             raise SandboxError(403, "The token's owner does not belong to this team.")
+        if match["listing"] is None:
+            return orjson.dumps({"meta": {"request_id": "sandbox_team"}, "data": self._info(team_id)})
         if match["identifier"] is not None:
-            return orjson.dumps(self._find(team_id, match["identifier"])[1])
+            return orjson.dumps(self._of_connector(team_id, match, query))
         return self._listing(self._teams[team_id], include_configs or False)
+
+    def _of_connector(self, team_id: int, match: re.Match[str], query: dict[str, str]) -> Any:
+        """One connector, its logs, one of them, or its secrets."""
+        identifier = unquote(match["identifier"])
+        connector = self._find(team_id, identifier)[1]
+        if match["of"] == "secrets":
+            secrets = self._secrets_of(team_id, identifier)
+            return {"count": len(secrets), "secrets": secrets}
+        if match["log"] is not None:
+            return self._log_entry(team_id, identifier, unquote(match["log"]))
+        if match["of"] == "logs":
+            return {"logs": self._logs_page(team_id, identifier, query)}
+        return connector
 
     def _listing(self, team: Team, include_configs: bool) -> bytes:
         """The encoded listing, kept until the team changes: a benchmark should measure its client."""

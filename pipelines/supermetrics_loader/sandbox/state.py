@@ -12,16 +12,20 @@ from typing import Any
 import orjson
 
 from .data import DEFAULT_LOGO, shipped_teams
+from .data_neighbours import made_up_logs, made_up_secrets, team_name
 from .faults import SandboxError
 
 Connector = dict[str, Any]
 """A connector in the API's wire shape; fields may be missing and unknown ones may be there."""
+LogEntry = dict[str, Any]
+"""An entry of a connector's log, in the API's wire shape."""
 MAX_CONNECTORS = 1000
 """The API's `maxItems`: connectors beyond it are counted but not listed."""
 
 OMIT: Any = object()
 """As the value of a field: leave the field out of what the API sends, instead of sending null."""
 MAX_TEAM_ID = 2**63 - 1
+MAX_LOG_PAGE = 1000
 _IDENTIFIER = re.compile(r"[A-Za-z0-9_-]{1,100}")
 
 
@@ -32,6 +36,9 @@ class Team:
     connectors: list[Connector]
     reported_count: int | None = None
     bodies: dict[bool, bytes] = field(default_factory=dict)
+    info: dict[str, Any] = field(default_factory=dict)
+    logs: dict[str, list[LogEntry]] = field(default_factory=dict)
+    secrets: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
     def listed(self, include_configs: bool) -> list[Connector]:
         """The connectors as the API sends them, not copied."""
@@ -46,11 +53,18 @@ class State:
 
     Args:
         teams: Connectors by team id, in the API's wire shape and not checked; None for the shipped ones.
+
+    Attributes:
+        before_is_strict: Whether a log entry at the very moment of `before` is left out.
+        log_page: Log entries in an answer at most, whatever is asked for.
     """
 
     def __init__(self, teams: Mapping[int, Sequence[Mapping[str, Any]]] | None = None) -> None:
         self._lock = threading.RLock()
         self._named = 0
+        self._makes_up = teams is None
+        self.before_is_strict = True
+        self.log_page = MAX_LOG_PAGE
         self._teams: dict[int, Team] = {}
         for team_id, connectors in (shipped_teams() if teams is None else teams).items():
             self.add_team(team_id, connectors)
@@ -178,6 +192,83 @@ class State:
             team.reported_count = count
             team.bodies.clear()
 
+    # --- what a team is called, what its connectors did, which secrets they have --------------------------------------
+
+    def set_team(self, team_id: int, **fields: Any) -> None:
+        """Says what the API tells of a team.
+
+        Args:
+            team_id: A team of the sandbox.
+            **fields: Such as `name`; `OMIT` for none of it.
+        """
+        with self._lock:
+            self._team(team_id).info.update(fields)
+
+    def add_log(self, team_id: int, connector_identifier: str, *entries: Mapping[str, Any]) -> None:
+        """Adds entries to a connector's log, where their `log_time` puts them; of one time, the later added is newer.
+
+        Args:
+            team_id: A team of the sandbox.
+            connector_identifier: A connector of that team.
+            entries: In the API's wire shape, not checked.
+        """
+        with self._lock:
+            self._log(team_id, connector_identifier).extend(_copied(entry) for entry in entries)
+
+    def logs(self, team_id: int, connector_identifier: str) -> list[LogEntry]:
+        """A connector's log, newest first."""
+        with self._lock:
+            log = self._log(team_id, connector_identifier)[::-1]
+            return sorted(log, key=lambda entry: _instant(entry["log_time"]), reverse=True)
+
+    def set_secrets(self, team_id: int, connector_identifier: str, secrets: Mapping[str, str]) -> None:
+        """Gives a connector these secrets: names by placeholder."""
+        with self._lock:
+            made = [{"secret_placeholder": placeholder, "secret_name": name} for placeholder, name in secrets.items()]
+            self._team(team_id).secrets[connector_identifier] = made
+
+    def _info(self, team_id: int) -> dict[str, Any]:
+        info = {
+            "team_id": team_id,
+            "display_id": f"SM_{team_id}",
+            "name": team_name(team_id),
+            "status": 1,
+            "created_at": "2024-11-01T08:00:00+00:00",
+        }
+        return _changed(info, self._team(team_id).info)
+
+    def _log(self, team_id: int, identifier: str) -> list[LogEntry]:
+        team, connector = self._find(team_id, identifier)
+        if identifier not in team.logs:
+            team.logs[identifier] = made_up_logs(connector, datetime.now(timezone.utc)) if self._makes_up else []
+        return team.logs[identifier]
+
+    def _secrets_of(self, team_id: int, identifier: str) -> list[dict[str, Any]]:
+        team, connector = self._find(team_id, identifier)
+        if identifier not in team.secrets:
+            team.secrets[identifier] = made_up_secrets(connector) if self._makes_up else []
+        return team.secrets[identifier]
+
+    def _log_entry(self, team_id: int, identifier: str, log_id: str) -> LogEntry:
+        for entry in self._log(team_id, identifier):
+            if entry["id"] == log_id:
+                return entry
+        raise SandboxError(404, f"The connector {identifier!r} has no log entry {log_id!r}.")
+
+    def _logs_page(self, team_id: int, identifier: str, query: Mapping[str, str]) -> list[LogEntry]:
+        limit, before = query.get("limit", "100"), query.get("before")
+        if not limit.isdecimal() or not 1 <= int(limit) <= MAX_LOG_PAGE:
+            raise SandboxError(400, f"limit must be 1 to {MAX_LOG_PAGE}, got {limit!r}.")
+        entries = self.logs(team_id, identifier)
+        if before is not None:
+            try:
+                end = _instant(before)
+            except ValueError:
+                raise SandboxError(400, f"before must be a time in ISO 8601, got {before!r}.") from None
+            strict = self.before_is_strict
+            entries = [e for e in entries if (at := _instant(e["log_time"])) < end or (at == end and not strict)]
+        return entries[: min(int(limit), self.log_page)]
+
     def _team(self, team_id: int) -> Team:
         if team_id not in self._teams:
             there = ", ".join(map(str, self._teams)) or "none"
@@ -252,6 +343,11 @@ class State:
             team.connectors.remove(connector)
             team.bodies.clear()
             return connector
+
+
+def _instant(text: str) -> datetime:
+    moment = datetime.fromisoformat(re.sub(r"Z$", "+00:00", text))
+    return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
 
 
 def _copied(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from ..exceptions import (
     api_error_class,
 )
 from ..settings import ApiKey, Settings
+from .budget import Budget
 from .network import TRANSPORT_ERRORS, Network
 from .retries import Pause, Retries, read_retry_after
 
@@ -72,6 +73,7 @@ class SupermetricsClient:
     def __init__(self, settings: Settings) -> None:
         self.base_url = settings.base_url
         self.pause = Pause()
+        self.budget = Budget(settings.rate_limit_reserve, settings.workers)
         self._auth = _BearerAuth(settings.api_key)
         self._retries = Retries(settings.retries, self.pause)
         self._network = Network(settings.base_url, settings.request_timeout)
@@ -150,6 +152,7 @@ class SupermetricsClient:
             )
         response._content = body
         self._scrub_answer(response)
+        self.budget.note(*(_count(response.headers.get(f"X-RateLimit-{name}")) for name in ("Limit", "Remaining")))
         return response
 
     def _body(self, response: Response) -> bytes | None:

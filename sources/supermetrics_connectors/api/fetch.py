@@ -3,22 +3,27 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from contextlib import closing
 from datetime import datetime, timedelta, timezone
 from itertools import islice
+from typing import TypeVar
 
 from ..exceptions import SupermetricsAnswerTooLargeError, SupermetricsError, SupermetricsUnauthorizedError
 from ..settings import Settings
+from .budget import Budget
 from .client import SupermetricsClient
 from .listing import Listing, list_connectors, read_listing
+from .neighbours import Asking, Fetched, Floors, Wish
 
 logger = logging.getLogger(__name__)
 
 BATCH_BYTES = 4 * 2**20
 """Bodies of a batch altogether, in bytes. What bounds the memory, with the number of workers."""
 _POLL_SECONDS = 0.5
+
+TItem = TypeVar("TItem")
+TFound = TypeVar("TFound")
 
 OnProgress = Callable[[int, str | None], None]
 """Told how many teams are done since the last call, and in words why nothing moves, if so."""
@@ -38,6 +43,18 @@ class Fetcher:
         self._column_name = column_name
         self._client = SupermetricsClient(settings)
         self._reading = threading.Lock()
+        self._pool = ThreadPoolExecutor(settings.workers, thread_name_prefix="supermetrics")
+
+    @property
+    def budget(self) -> Budget:
+        """What is left of the rate limit."""
+        return self._client.budget
+
+    def close(self) -> None:
+        """Drops what has not begun and closes the connections: who stops a run does not want to wait for answers."""
+        self._client.pause.cancel()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._client.close()
 
     def batches(self, on_progress: OnProgress) -> Iterator[list[Listing]]:
         """Yields every team's listing once, in the order in which they arrive.
@@ -59,21 +76,33 @@ class Fetcher:
 
     def listings(self, on_progress: OnProgress) -> Iterator[Listing]:
         """Yields the listings one by one; otherwise as `batches`."""
-        waiting = iter(self._settings.team_ids)
-        workers = self._settings.workers
-        pool = ThreadPoolExecutor(workers, thread_name_prefix="supermetrics")
-        with closing(self._client):
-            try:
-                running = {pool.submit(self._fetch, team_id) for team_id in islice(waiting, workers)}
-                while running:
-                    done, running = wait(running, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
-                    on_progress(len(done), self._why_waiting())
-                    for future in done:
-                        running.update(pool.submit(self._fetch, team_id) for team_id in islice(waiting, 1))
-                        yield future.result()
-            finally:
-                self._client.pause.cancel()
-                pool.shutdown(wait=False, cancel_futures=True)  # whoever stops a run does not want to wait for answers
+        yield from self._each(self._fetch, self._settings.team_ids, on_progress)
+
+    def neighbours(self, wishes: Iterable[Wish], floors: Floors, on_progress: OnProgress) -> Iterator[Fetched]:
+        """Yields what was answered to each wish, in the order in which it arrives, while the rate limit allows it.
+
+        Args:
+            wishes: What to ask for, the most urgent first.
+            floors: How far back the logs of a connector are asked for.
+            on_progress: Told why nothing moves.
+
+        Raises:
+            SupermetricsUnauthorizedError: The key is not accepted any more.
+        """
+        asking = Asking(self._client, self._settings, self._column_name, floors)
+        yield from self._each(asking, wishes, lambda _done, message: on_progress(0, message))
+
+    def _each(
+        self, ask: Callable[[TItem], TFound], items: Iterable[TItem], on_progress: OnProgress
+    ) -> Iterator[TFound]:
+        waiting = iter(items)
+        running = {self._pool.submit(ask, item) for item in islice(waiting, self._settings.workers)}
+        while running:
+            done, running = wait(running, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
+            on_progress(len(done), self._why_waiting())
+            for future in done:
+                running.update(self._pool.submit(ask, item) for item in islice(waiting, 1))
+                yield future.result()
 
     def _why_waiting(self) -> str | None:
         if (seconds := self._client.pause.remaining) <= 0:

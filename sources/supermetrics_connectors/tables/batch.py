@@ -22,6 +22,7 @@ from ..documents.json_paths import changes, render, same
 from ..documents.json_text import canonical_json, parse_json
 from ..settings import Settings
 from .contracts import (
+    ADDED,
     CONNECTOR_CONFIGURATIONS,
     CONNECTOR_VERSIONS,
     CONNECTORS,
@@ -29,6 +30,7 @@ from .contracts import (
     Contract,
     TableName,
 )
+from .neighbours import Neighbours, Part
 from .stored import MissingTableError, Reader, SqlReader, Table, as_instant, read, reader
 from .strategies import Strategy, choose_here
 
@@ -48,6 +50,7 @@ class Run:
         full_refresh: Whether rows are written even if they are there.
         began: When it began, UTC.
         shows_changes: Whether `connector_changes` has been made.
+        neighbours: What is asked for besides listings; None for nothing.
     """
 
     team_ids: Sequence[int]
@@ -56,6 +59,7 @@ class Run:
     full_refresh: bool = False
     began: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
     shows_changes: bool = False
+    neighbours: Neighbours | None = None
     _dropped: frozenset[str] = frozenset()
     _tables: dict[TableName, Table] = field(default_factory=dict)
 
@@ -63,7 +67,11 @@ class Run:
     def here(cls, settings: Settings) -> "Run":
         """The run of the pipeline that is running, or one that loads nowhere."""
         strategy = choose_here(settings.table_format, settings.snapshot)
-        return cls._of(settings.team_ids, strategy, settings.full_refresh)
+        run = cls._of(settings.team_ids, strategy, settings.full_refresh)
+        if settings.asks_more:
+            reads = (lambda: run.reader) if run.compares else None
+            run.neighbours = Neighbours(settings, reads, run._dropped, run.full_refresh)
+        return run
 
     @classmethod
     def of_syncs(cls, team_ids: Sequence[int], table_format: str | None) -> "Run":
@@ -131,11 +139,18 @@ class Run:
 
     def is_missing(self, contract: Contract) -> bool:
         """Whether a table is not there at all."""
-        return self.unfinished_syncs is None if contract is TEAM_SYNCS else self.table(contract).is_missing
+        if self.neighbours and contract.name in ADDED:
+            return self.neighbours.is_missing(contract)
+        return self.unfinished_syncs is None if contract.name == TEAM_SYNCS.name else self.table(contract).is_missing
 
     def strategy_for(self, contract: Contract) -> Strategy:
-        """How one table is written: rows of a table that holds none need no merge, and new keys neither."""
-        if contract is TEAM_SYNCS or self.table(contract).is_empty:
+        """How one table is written: rows of a table that holds none need no merge, and new keys neither.
+
+        Log entries of several files are merged always: some of them in the table without the others would be a gap.
+        """
+        if contract.name in ADDED:
+            return self.strategy
+        if contract.name == TEAM_SYNCS.name or self.table(contract).is_empty:
             return self.strategy.for_new_keys()
         return self.strategy
 
@@ -147,10 +162,12 @@ class Batch:
     Attributes:
         run: The run.
         listings: What the API said about some teams.
+        part: What it answered besides.
     """
 
     run: Run
     listings: list[Listing]
+    part: Part = field(default_factory=Part)
     _contents: dict[int, dict[str, str]] = field(default_factory=dict)
     _differences: dict[tuple[TableName, int], Difference] = field(default_factory=dict)
 
@@ -249,7 +266,16 @@ class Batch:
         return f"{listed[name]}{REWRITTEN}{self.run.load_id}" if listed[name] in held else listed[name]
 
     def sync_rows(self) -> Iterator[Record]:
-        """Rows for `team_syncs`."""
+        """Rows for `team_syncs`: those of its listings, or all of them with the last of what else is asked for."""
+        more = self.run.neighbours
+        if more is None:
+            yield from self._listing_syncs()
+            return
+        more.syncs.update((row["team_id"], row) for row in self._listing_syncs())
+        if self.part.last:
+            yield from more.sync_rows()
+
+    def _listing_syncs(self) -> Iterator[Record]:
         for listing in self.listings:
             connectors = self.difference(CONNECTORS, listing)
             asked = listing.has_configurations and not listing.error

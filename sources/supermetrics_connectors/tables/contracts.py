@@ -3,8 +3,8 @@
 The only place that says so: Arrow schemas, dlt's hints, queries and documents follow from it.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal, get_args
 
@@ -12,7 +12,16 @@ import pyarrow as pa
 
 from .strategies import Strategy, Way
 
-TableName = Literal["connectors", "connector_versions", "connector_configurations", "team_syncs"]
+TableName = Literal[
+    "connectors",
+    "connector_versions",
+    "connector_configurations",
+    "team_syncs",
+    "teams",
+    "connector_logs",
+    "connector_secrets",
+    "fetches",
+]
 
 TIMESTAMP = pa.timestamp("us", tz="UTC")
 SNAPSHOT_AT = "snapshot_at"
@@ -200,9 +209,86 @@ TEAM_SYNCS = Contract(
         Column("redacted_paths", pa.string(), "Where they stood, by connector.", is_json=True),
     ),
 )
+POSTPONED = (
+    Column("connectors_postponed", pa.int64(), "Connectors not asked for everything: the rate limit was reached."),
+    Column("connectors_failing", pa.int64(), "Connectors of which something could not be had, see fetches."),
+)
+"""Columns of `team_syncs` in a run that asks for more than listings."""
+
+
+def syncs_contract(rows: Iterable[Mapping[str, Any]]) -> Contract:
+    """What `team_syncs` is for these rows."""
+    asked_more = any(POSTPONED[0].name in row for row in rows)
+    return replace(TEAM_SYNCS, columns=(*TEAM_SYNCS.columns, *POSTPONED)) if asked_more else TEAM_SYNCS
+
+
+TEAMS = Contract(
+    "teams",
+    "One row a team, as the API tells of it now.",
+    "current",
+    ("team_id",),
+    (
+        Column("team_id", pa.int64(), "The team's id in the API.", required=True),
+        Column("display_id", pa.string(), "The id that people are shown, such as SM_ABC123."),
+        Column("name", pa.string(), "The team's name."),
+        Column("status", pa.int64(), "A number whose meaning is not documented."),
+        Column("created_at", TIMESTAMP, "When it was created, UTC."),
+        Column("content_hash", pa.string(), "SHA-256 of the record as it is written."),
+    ),
+)
+CONNECTOR_LOGS = Contract(
+    "connector_logs",
+    "One row a call that a connector made, as its log has it.",
+    "log",
+    ("team_id", "connector_identifier", "id"),
+    (
+        *_KEY,
+        Column("id", pa.string(), "The entry's id, unique within its connector.", required=True),
+        Column("log_time", TIMESTAMP, "When it was, UTC; several entries may share one.", required=True),
+        Column("status", pa.int64(), "HTTP status that was answered to the connector."),
+        Column("event", pa.string(), "What the connector was doing, such as auth.token.refresh."),
+        Column("request", pa.string(), "Method and path of the call; secrets in it are replaced."),
+        Column("duration_ms", pa.int64(), "Milliseconds that the call took."),
+        Column("request_id", pa.string(), "The logged call's own."),
+    ),
+)
+CONNECTOR_SECRETS = Contract(
+    "connector_secrets",
+    "One row a secret that a connector has now, never its value.",
+    "current",
+    ("team_id", "connector_identifier", "secret_placeholder"),
+    (
+        *_KEY,
+        Column(
+            "secret_placeholder", pa.string(), "What a configuration calls it, such as sec_a23f23d26.", required=True
+        ),
+        Column("secret_name", pa.string(), "What people call it, such as client_id."),
+    ),
+)
+FETCHES = Contract(
+    "fetches",
+    "One row a thing that was asked for besides listings: when last, and what came of it.",
+    "current",
+    ("team_id", "connector_identifier", "endpoint"),
+    (
+        Column("team_id", pa.int64(), "The team's id in the API.", required=True),
+        Column("connector_identifier", pa.string(), "The connector; empty for the team itself.", required=True),
+        Column("endpoint", pa.string(), "team, secrets or logs.", required=True),
+        Column("fetched_at", TIMESTAMP, "When it was asked for last, UTC."),
+        Column("status", pa.string(), "ok, incomplete, failed or interrupted (by the rate limit)."),
+        Column("http_status", pa.int64(), "HTTP status; null when no answer came."),
+        Column("error_code", pa.string(), "The API's error.code, such as FORBIDDEN."),
+        Column("message", pa.string(), "Why it failed, or what is missing."),
+        Column("request_id", pa.string(), "What Supermetrics support asks for."),
+    ),
+)
 
 CONTRACTS: dict[TableName, Contract] = {
-    contract.name: contract for contract in (CONNECTORS, CONNECTOR_VERSIONS, CONNECTOR_CONFIGURATIONS, TEAM_SYNCS)
+    contract.name: contract
+    for contract in (
+        *(CONNECTORS, CONNECTOR_VERSIONS, CONNECTOR_CONFIGURATIONS, TEAM_SYNCS),
+        *(TEAMS, CONNECTOR_LOGS, CONNECTOR_SECRETS, FETCHES),
+    )
 }
 """Every table that the source writes, by name."""
 
@@ -217,3 +303,5 @@ OWN_COLUMNS = frozenset(
 A field that the API adds under such a name gets another column: it neither steers a merge nor stands in for what was
 computed here.
 """
+ADDED: tuple[TableName, ...] = (TEAMS.name, CONNECTOR_LOGS.name, CONNECTOR_SECRETS.name, FETCHES.name)
+"""Those of them that are only there when they are asked for."""

@@ -13,7 +13,7 @@ from dlt.common.libs.deltalake import deltalake_storage_options
 
 from ..api.listing import Record
 from .contracts import VALID_FROM, VALID_TO, Contract
-from .stored import MissingTableError, newer_loads
+from .stored import MissingTableError, Newest, newer_loads
 
 _KEY = ["team_id", "connector_identifier"]
 
@@ -45,6 +45,18 @@ class DeltaReader:
                 yield from _rows(table, columns, condition).to_pylist()
         except MissingTableError:
             return
+
+    def every(self, contract: Contract, columns: Sequence[str], team_ids: Sequence[int]) -> Iterator[Record]:
+        """See `stored.Reader`."""
+        with _table(contract.name) as table:
+            yield from _rows(table, columns, _is_in(table, "team_id", team_ids)).to_pylist()
+
+    def newest(self, contract: Contract, column: str, team_ids: Sequence[int]) -> Iterator[Newest]:
+        """See `stored.Reader`."""
+        with _table(contract.name) as table:
+            rows = _rows(table, [*_KEY, column], _is_in(table, "team_id", team_ids))
+        for row in rows.group_by(_KEY).aggregate([(column, "max")]).to_pylist():
+            yield row["team_id"], row["connector_identifier"], row[f"{column}_max"]
 
     def column_types(self, contract: Contract) -> dict[str, str]:
         """See `stored.Reader`."""

@@ -32,6 +32,10 @@ _TEAMS_BY_NAME = 1_000
 """Team ids in one query's condition. Of more teams, all from the first to the last are read."""
 
 
+Newest = tuple[int, str, datetime | None]
+"""team_id, connector_identifier, and the latest of some times."""
+
+
 class MissingTableError(Exception):
     """The table is not there."""
 
@@ -56,6 +60,20 @@ class Reader(Protocol):
 
     def column_types(self, contract: Contract) -> dict[str, str]:
         """The dlt data types of the columns that the table has, by name; none of a table that is not there."""
+
+    def every(self, contract: Contract, columns: Sequence[str], team_ids: Sequence[int]) -> Iterator[Record]:
+        """Yields all rows of some teams.
+
+        Raises:
+            MissingTableError: There is no such table.
+        """
+
+    def newest(self, contract: Contract, column: str, team_ids: Sequence[int]) -> Iterator[Newest]:
+        """Yields team_id, connector_identifier and the latest time of a column, for each connector.
+
+        Raises:
+            MissingTableError: There is no such table.
+        """
 
     def unfinished_syncs(self, contract: Contract, team_ids: Sequence[int]) -> list[Record]:
         """The newer syncs that say of a load which never completed that all went well.
@@ -179,6 +197,19 @@ class SqlReader:
             except MissingTableError:
                 return
             yield from (dict(zip(columns, row, strict=True)) for row in found)
+
+    def every(self, contract: Contract, columns: Sequence[str], team_ids: Sequence[int]) -> Iterator[Record]:
+        """See `Reader`."""
+        sql = f"SELECT {', '.join(columns)} FROM {{table}} WHERE {_in_teams(team_ids)}"  # noqa: S608 - our own names and checked ids
+        for row in _rows(contract.name, sql):
+            yield dict(zip(columns, row, strict=True))
+
+    def newest(self, contract: Contract, column: str, team_ids: Sequence[int]) -> Iterator[Newest]:
+        """See `Reader`."""
+        key = ", ".join(_KEY)
+        sql = f"SELECT {key}, MAX({column}) FROM {{table}} WHERE {_in_teams(team_ids)} GROUP BY {key}"  # noqa: S608 - our own names and checked ids
+        for team_id, identifier, value in _rows(contract.name, sql):
+            yield team_id, identifier, as_instant(value)
 
     def column_types(self, contract: Contract) -> dict[str, str]:
         """See `Reader`."""
