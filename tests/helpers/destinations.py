@@ -215,7 +215,7 @@ def _plain(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _in_utc(name: str, value: Any) -> Any:
-    if isinstance(value, str) and name.endswith(("_at", "_from", "_to")):  # SQLite has no type for it
+    if isinstance(value, str) and name.endswith(("_at", "_from", "_to", "_time")):  # SQLite has no type for it
         value = datetime.fromisoformat(value)
     if isinstance(value, datetime):
         return value.replace(tzinfo=timezone.utc) if value.tzinfo is None else value.astimezone(timezone.utc)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import datetime, timedelta, timezone
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -695,3 +696,43 @@ def test_every_destination_of_dlt_has_a_strategy_or_a_reason() -> None:
     known = {name.partition(", ")[0] for name in STRATEGIES} | others
     names = {name for name in dlt.destinations.__all__ if name.islower() and not name.endswith("adapter")}
     assert names <= known, names - known
+
+
+def test_teams_logs_and_secrets_are_kept_like_the_rest(place: Place, sandbox: Sandbox) -> None:
+    """Differences of every kind, and the mark of a log that is read back from what the destination makes of times."""
+    now = datetime.now(timezone.utc).replace(microsecond=0)
+    more: dict[str, Any] = {
+        "include_teams": True,
+        "include_logs": True,
+        "include_secrets": True,
+        "include_configs": False,
+    }
+
+    def entry(id_: str, minutes: int) -> dict[str, Any]:
+        return {"id": id_, "log_time": (now - timedelta(minutes=minutes)).isoformat(), "status": 200}
+
+    sandbox.add_connector(TEAM, "CRM")
+    sandbox.add_connector(TEAM, "SHOP")
+    sandbox.log_page = 2
+    sandbox.add_log(TEAM, "CRM", entry("1-a", 90), entry("2-b", 80), entry("3-'c", 70))
+    sandbox.set_secrets(TEAM, "CRM", {"sec_a23f23d26": "client_id", "sec_5b0c1f7e2": "client_secret"})
+    place.load(sandbox, **more)
+    first = {row["_dlt_load_id"] for row in place.rows("connector_logs")}
+    sandbox.set_team(TEAM, name="Renamed")
+    sandbox.set_secrets(TEAM, "CRM", {"sec_a23f23d26": "renamed"})
+    sandbox.add_log(TEAM, "CRM", entry("n1", 0), entry("n2", 2), entry("l-late", 100))
+    place.load(sandbox, **more)
+    logged = {row["id"]: row for row in place.rows("connector_logs")}
+    assert sorted(logged) == ["1-a", "2-b", "3-'c", "l-late", "n1", "n2"]
+    assert len(place.rows("connector_logs")) == 6
+    assert {logged[name]["_dlt_load_id"] for name in ("1-a", "2-b", "3-'c")} == first
+    assert logged["n2"]["log_time"] == now - timedelta(minutes=2)
+    assert [row["name"] for row in place.rows("teams")] == ["Renamed"]
+    secrets = [(row["secret_placeholder"], row["secret_name"]) for row in place.rows("connector_secrets")]
+    assert secrets == [("sec_a23f23d26", "renamed")]
+    assert len(place.rows("fetches")) == 5
+    sandbox.delete_connector(TEAM, "CRM")
+    place.load(sandbox, **more)
+    assert place.rows("connector_secrets") == []
+    assert len(place.rows("connector_logs")) == 6
+    assert sorted(row["connectors_failing"] for row in place.rows("team_syncs")) == [0, 0, 0]

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import dlt
-import duckdb
 import pytest
 from dlt.common.pipeline import LoadInfo
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from supermetrics_connectors import supermetrics_source
 from supermetrics_connectors.exceptions import SupermetricsConfigurationError, SupermetricsUnauthorizedError
@@ -109,7 +106,8 @@ def test_a_second_run_writes_what_differs(api: Sandbox, load: Load, rows: Rows, 
         ("sec_77d1e90b4", "api_key"),
         ("sec_a23f23d26", "id of the client"),
     ]
-    before = query("select max(_dlt_load_id) from teams union all select max(_dlt_load_id) from connector_secrets")
+    newest = "select max(_dlt_load_id) from teams union all select max(_dlt_load_id) from connector_secrets"
+    before = query(newest)
     at = len(api.requests)
     load(**ALL)
     assert before == query(
@@ -146,21 +144,25 @@ def test_what_is_not_the_whole_takes_nothing_away(api: Sandbox, load: Load, rows
 
 
 @pytest.mark.usefixtures("api")
-@pytest.mark.parametrize("table", ADDED)
-def test_a_table_that_somebody_dropped_or_emptied_is_as_before(
-    load: Load, query: Query, rows: Rows, table: TableName
-) -> None:
+def test_tables_that_somebody_dropped_or_emptied_are_as_before(load: Load, query: Query, rows: Rows) -> None:
     """The tables are the memory: nothing else says that something is stored."""
-    contract = CONTRACTS[table]
-    columns = [name for column in contract.columns if (name := column.name) not in ("fetched_at", "request_id")]
+
+    def held() -> list[Any]:
+        return [
+            rows(name, *(c.name for c in CONTRACTS[name].columns if c.name not in ("fetched_at", "request_id")))
+            for name in ADDED
+        ]
+
     load(**ALL)
-    held = rows(table, *columns)
-    query(f"drop table {table}")
+    before = held()
+    for table in ADDED:
+        query(f"drop table {table}")
     load(**ALL)
-    assert rows(table, *columns) == held
-    query(f"delete from {table} where team_id = {TEAM}")
+    assert held() == before
+    for table in ADDED:
+        query(f"delete from {table}")
     load(**ALL)
-    assert rows(table, *columns) == held
+    assert held() == before
 
 
 @pytest.mark.usefixtures("api")
@@ -210,7 +212,7 @@ def test_an_entry_of_the_future_hides_none(api: Sandbox, load: Load, rows: Rows)
     assert logged(rows) == ["1-a", "2-b", "3-c", "4-d"]
 
 
-@pytest.mark.parametrize("fault", [Fault(503), Fault(403), Fault(stage="mid_body"), Fault(200, body=b"{}")], ids=str)
+@pytest.mark.parametrize("fault", [Fault(403), Fault(200, body=b"{}")], ids=["refused", "odd"])
 def test_no_gap_after_a_failure_between_two_pages(api: Sandbox, load: Load, rows: Rows, fault: Fault) -> None:
     """Half of the new entries, the newer half, would be taken for all of them by the next run."""
     load(include_logs=True)
@@ -224,41 +226,6 @@ def test_no_gap_after_a_failure_between_two_pages(api: Sandbox, load: Load, rows
     api.clear_faults()
     load(include_logs=True)
     assert logged(rows) == ["1-a", "2-b", "3-c", *(f"n{n}" for n in range(6))]
-
-
-@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(data=st.data(), page=st.integers(3, 6), strict=st.booleans())
-def test_every_entry_lands_once_whatever_happens(
-    tmp_path_factory: Any, data: st.DataObject, page: int, strict: bool
-) -> None:
-    """Entries of one time, late ones, failures between pages, a limit that is met: after a good run all are there."""
-    folder = tmp_path_factory.mktemp("logs")
-    file = str(folder / "warehouse.duckdb")
-    with Sandbox(teams={TEAM: [{"connector_identifier": name, "name": name} for name in ("A", "B")]}) as api:
-        api.log_page, api.before_is_strict = page, strict
-        written: list[tuple[str, str]] = []
-        for run in range(4):
-            for name in ("A", "B"):
-                ages = data.draw(st.lists(st.integers(0, 20), max_size=12))
-                ages = [age for age in ages if ages.count(age) < 2]
-                made = [entry(f"{run}-{n}", timedelta(seconds=20 * age + run)) for n, age in enumerate(ages)]
-                api.add_log(TEAM, name, *made)
-                written += [(name, each["id"]) for each in made]
-            if run < 3 and data.draw(st.booleans()):
-                api.fault(Fault(), path="/logs", times=data.draw(st.integers(1, 3)))
-                api.fault(Fault(data.draw(st.sampled_from([403, 503]))), path="/logs")
-            pipeline = dlt.pipeline(
-                "logs",
-                destination=dlt.destinations.duckdb(file),
-                pipelines_dir=str(folder / f"{run}"),
-                dataset_name="s",
-            )
-            wish = {"team_ids": [TEAM], "api_key": api.token, "base_url": api.url, "include_logs": True}
-            run_load(pipeline, **wish, request_max_attempts=1, workers=1)
-            api.clear_faults()
-    with duckdb.connect(file) as connection:
-        held = connection.execute("select connector_identifier, id from s.connector_logs order by all").fetchall()
-    assert held == sorted(written)
 
 
 # --- the rate limit ---------------------------------------------------------------------------------------------------
@@ -350,8 +317,7 @@ def test_an_api_that_is_gone_is_not_asked_for_every_connector(fleet: Sandbox, lo
 # --- one connector's matter -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("status", [400, 403, 404])
-@pytest.mark.parametrize("endpoint", ["logs", "secrets"])
+@pytest.mark.parametrize(("status", "endpoint"), [(403, "logs"), (404, "secrets")])
 def test_what_a_connector_answers_is_its_own_matter(
     api: Sandbox, load: Load, rows: Rows, status: int, endpoint: str
 ) -> None:
@@ -364,7 +330,7 @@ def test_what_a_connector_answers_is_its_own_matter(
     [(code, message, request_id)] = rows("fetches", "error_code", "message", "request_id", where="status = 'failed'")
     assert request_id == refused.request_id
     assert message.endswith("Not this one.")
-    assert code in ("BAD_REQUEST", "FORBIDDEN", "NOT_FOUND")
+    assert code == {403: "FORBIDDEN", 404: "NOT_FOUND"}[status]
     assert rows("connector_secrets", "*") == held
     assert rows("team_syncs", "status", "connectors_failing") == [("ok", 0), ("ok", 1)]
 
@@ -414,40 +380,6 @@ def test_a_plain_pipeline_gets_the_same(api: Sandbox, tmp_path: Any, monkeypatch
     with pipeline.sql_client() as client:
         assert client.execute_sql("select id from connector_logs order by id") == [("2-b",), ("3-c",)]
     assert info.has_failed_jobs is False
-
-
-Where = Callable[..., Any]
-"""A destination's `load` and `rows`."""
-
-
-def check_on(place: Any, api: Sandbox) -> None:
-    """What has to hold on every destination: three runs, with differences of every kind."""
-    api.log_page = 2
-    place.load(api, **ALL)
-    place.load(api, **ALL)
-    api.set_team(TEAM, name="Renamed")
-    api.set_secrets(TEAM, "CRM", {"sec_a23f23d26": "renamed"})
-    api.add_log(TEAM, "CRM", *[entry(f"n{n}", minutes(n)) for n in range(3)], entry("l-late", minutes(100)))
-    place.load(api, **ALL)
-    assert sorted(row["id"] for row in place.rows("connector_logs")) == [
-        "1-a",
-        "2-b",
-        "3-c",
-        "l-late",
-        "n0",
-        "n1",
-        "n2",
-    ]
-    assert {row["log_time"] for row in place.rows("connector_logs") if row["id"] == "n2"} == {NOW - minutes(2)}
-    assert [row["name"] for row in place.rows("teams")] == ["Renamed"]
-    assert [(r["secret_placeholder"], r["secret_name"]) for r in place.rows("connector_secrets")] == [
-        ("sec_a23f23d26", "renamed")
-    ]
-    assert len(place.rows("fetches")) == 5
-    api.delete_connector(TEAM, "CRM")
-    place.load(api, **ALL)
-    assert place.rows("connector_secrets") == []
-    assert len(place.rows("connector_logs")) == 7
 
 
 def test_configured(api: Sandbox, load: Load, rows: Rows) -> None:

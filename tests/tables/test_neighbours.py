@@ -1,0 +1,104 @@
+"""What a run adds to the logs, by random histories: over real HTTP, with a table that is a list."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from typing import Any, cast
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from supermetrics_connectors.api.fetch import Fetcher
+from supermetrics_connectors.settings import Settings, SupermetricsConfiguration
+from supermetrics_connectors.tables.contracts import Contract
+from supermetrics_connectors.tables.neighbours import Neighbours
+from supermetrics_connectors.tables.stored import Newest, Reader
+from supermetrics_loader.sandbox import Fault, Sandbox
+
+TEAM = 936506
+START = datetime.now(timezone.utc).replace(microsecond=0) - timedelta(hours=12)
+KEY = ("team_id", "connector_identifier", "id")
+
+
+@dataclass
+class Stored:
+    """The rows of `connector_logs`, and what has been written to it."""
+
+    entries: list[dict[str, Any]] = field(default_factory=list)
+
+    def newest(self, _contract: Contract, column: str, _team_ids: Sequence[int]) -> Iterator[Newest]:
+        """As a reader of a database does."""
+        for name in {row["connector_identifier"] for row in self.entries}:
+            yield TEAM, name, max(row[column] for row in self.entries if row["connector_identifier"] == name)
+
+    def rows(self, _contract: Contract, columns: Sequence[str], column: str, values: Sequence[Any]) -> Any:
+        """As a reader of a database does."""
+        return ({name: row[name] for name in columns} for row in self.entries if row[column] in values)
+
+    def every(self, *_asked: Any) -> Iterator[Any]:
+        """The other tables are empty."""
+        return iter(())
+
+    def load(self, api: Sandbox) -> None:
+        """One run: all that is found is written at its end."""
+        config = SupermetricsConfiguration(
+            team_ids=[TEAM],
+            api_key=cast("Any", api.token),
+            base_url=api.url,
+            include_logs=True,
+            logs_since="7d",
+            request_max_attempts=1,
+            workers=2,
+        )
+        checked = Settings.check(config)
+        found = Neighbours(checked, lambda: cast("Reader", self))
+        with closing(Fetcher(checked, str.lower)) as fetcher:
+            found.note(fetcher.listings(lambda _done, _message: None))
+            answers = fetcher.neighbours(found.wishes(), found.newest, lambda _done, _message: None)
+            self.entries += [entry for part in found.parts(answers) for entry in part.entries]
+
+
+RUNS = st.lists(
+    st.tuples(
+        st.lists(st.tuples(st.sampled_from("AB"), st.integers(0, 40)), max_size=25),  # whose, and how late
+        st.sampled_from([None, None, Fault(403), Fault(503), Fault(stage="mid_body")]),
+        st.integers(0, 4),  # requests that go well before the fault
+    ),
+    max_size=5,
+)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Sandbox]:
+    """One for all examples."""
+    with Sandbox(teams={}) as api:
+        yield api
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(runs=RUNS, page=st.integers(3, 8), strict=st.booleans())
+def test_every_entry_is_stored_once(server: Sandbox, runs: list[Any], page: int, strict: bool) -> None:
+    """Entries of one time, late ones, any pages, failures between them: after a good run all are there, none twice."""
+    server.add_team(TEAM, [{"connector_identifier": name, "name": name} for name in "AB"])
+    server.log_page, server.before_is_strict = page, strict
+    written: dict[tuple[str, str], datetime] = {}
+    stored = Stored()
+    for run, (made, fault, good) in enumerate(runs):
+        for number, (name, late) in enumerate(made):
+            at = START + timedelta(minutes=50 * run - late)
+            sharing = [other for other, time in written.items() if other[0] == name and time == at]
+            if len(sharing) < page - 1:  # more of one time cannot be asked for
+                written[name, f"{run}-{number}"] = at
+                server.add_log(TEAM, name, {"id": f"{run}-{number}", "log_time": at.isoformat()})
+        if fault:
+            server.fault(Fault(), path="/logs", times=good + 1)
+            server.fault(fault, path="/logs")
+        stored.load(server)
+        server.clear_faults()
+    stored.load(server)
+    found = [(row["connector_identifier"], row["id"]) for row in stored.entries]
+    assert sorted(found) == sorted(written)
