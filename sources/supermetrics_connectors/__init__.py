@@ -38,7 +38,7 @@ from .tables.contracts import (
     Contract,
     syncs_contract,
 )
-from .tables.write import arrow, as_it_is, column_name, refuse_mixture, refuse_other_dispositions
+from .tables.write import arrow, as_it_is, column_name, refuse_mixture, refuse_other_dispositions, write_each_piece
 
 logger = logging.getLogger(__name__)
 
@@ -116,6 +116,7 @@ def supermetrics_source(
             No request has been made.
     """
     settings = Settings.check(SupermetricsConfiguration(**locals()))
+    write_each_piece()
     fetched = listings(settings)
     return [
         fetched,

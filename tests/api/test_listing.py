@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from supermetrics_connectors.api.client import Answer
-from supermetrics_connectors.api.listing import OWN_COLUMNS, Listing, Record, parse_timestamp, read_listing
+from supermetrics_connectors.api.listing import Listing, Record, parse_timestamp, read_listing
 from supermetrics_connectors.compare import connector_hash
 from supermetrics_connectors.documents.json_text import parse_json
 from supermetrics_connectors.exceptions import SupermetricsContractError, SupermetricsServerError
+from supermetrics_connectors.tables.contracts import OWN_COLUMNS
 
 TIMESTAMP_EXPECTED = "Expected an ISO 8601 timestamp such as 2025-01-01T00:00:00Z in "
 NOW = datetime(2026, 4, 6, 10, 59, 4, tzinfo=timezone.utc)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -21,6 +22,7 @@ from supermetrics_connectors.exceptions import (
     SupermetricsError,
 )
 from supermetrics_connectors.settings import Settings, SupermetricsConfiguration
+from supermetrics_loader.cli.main import run
 from supermetrics_loader.run.load import root_cause
 from supermetrics_loader.sandbox import Sandbox
 from tests.helpers.certificates import make_certificate
@@ -300,3 +302,17 @@ def test_any_other_host_name_fails_by_an_error_of_the_source(host: str) -> None:
         error = refused
     assert isinstance(error, (SupermetricsConfigurationError, SupermetricsConnectionError))
     assert "base_url" in str(error)
+
+
+def test_a_certificate_that_does_not_verify_is_a_setting_in_every_command(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """64, and not the 69 that a scheduler repeats: also where other teams go on without the failing one."""
+    context = make_certificate(tmp_path / "certificate.pem")
+    monkeypatch.setenv("SUPERMETRICS_API_KEY", "api_x")
+    with serving(lambda request: listing(request.team_id), context) as server:
+        where = ["--team", "1", "--base-url", f"https://127.0.0.1:{server.port}", "--json"]
+        codes = {name: run([*name.split(), *where]) for name in ("check", "load", "load --keep-going")}
+    assert codes == dict.fromkeys(codes, 64)
+    checked, *_ = map(json.loads, capsys.readouterr().out.splitlines())
+    assert [team["exit_code"] for team in checked["teams"]] == [64]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from supermetrics_connectors.api.listing import OWN_COLUMNS
+from supermetrics_connectors.tables.contracts import OWN_COLUMNS
 from supermetrics_loader.sandbox import Fault, Sandbox
 
 Rows = Callable[..., list[tuple[Any, ...]]]

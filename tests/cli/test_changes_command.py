@@ -107,7 +107,7 @@ def test_where_nothing_was_loaded_nothing_is_made(capsys: pytest.CaptureFixture[
 
 
 def test_snapshots_are_said_to_have_no_changes(
-    sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], caplog: Any
 ) -> None:
     """Each is a full listing, in files as well as in a database."""
     monkeypatch.setenv("SUPERMETRICS_API_KEY", sandbox.token)
@@ -117,5 +117,6 @@ def test_snapshots_are_said_to_have_no_changes(
     sandbox.add_connector(TEAM, "A")
     for destination in ("duckdb", "filesystem"):
         load("--snapshot", "--destination", destination)
+        assert [each for each in caplog.records if each.name.startswith("supermetrics")] == []
         assert run(["changes", "--destination", destination]) == 64
-        assert "keeps snapshots, each run's full listing" in capsys.readouterr().err
+        assert "holds snapshots, in which each run's full listing" in capsys.readouterr().err

@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
+from supermetrics_connectors.documents.json_text import parse_json
+from supermetrics_loader.cli.console import show_json
 from supermetrics_loader.cli.main import run
 from supermetrics_loader.harmless import harmless
-from supermetrics_loader.sandbox import Sandbox
+from supermetrics_loader.sandbox import Fault, Sandbox
 
 TEAM = 936506
 
@@ -172,3 +174,32 @@ def test_where_nothing_was_loaded_nothing_is_made(capsys: pytest.CaptureFixture[
     assert run(["diff", "1", "A"]) == 64
     assert "Nothing has been loaded to" in capsys.readouterr().err
     assert not list(Path.cwd().glob("*.duckdb"))
+
+
+def test_json_is_the_data_to_the_last_digit(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:
+    """And in ASCII, whatever it says."""
+    monkeypatch.setenv("SUPERMETRICS_API_KEY", sandbox.token)
+    monkeypatch.setenv("SOURCES__SUPERMETRICS__BASE_URL", sandbox.url)
+    sandbox.add_team(TEAM)
+    values = r'[12345678901234567890123, 0.1234567890123456789012, "K\u00e4ytt\u00f6 \ud83d\ude00 \u001b"]'
+    for value in ("null", values):
+        connector = f'{{"connector_identifier": "A", "configuration": {{"configuration_json": {{"a": {value}}}}}}}'
+        sandbox.fault(Fault(200, body=f'{{"count": 1, "connectors": [{connector}]}}'.encode()), team_id=TEAM)
+        assert run(["load", "--team", str(TEAM), "--include-configs", "--json"]) == 0
+    capfd.readouterr()
+    assert run(["diff", str(TEAM), "A", "--json"]) == 0
+    printed = capfd.readouterr().out
+    assert printed.isascii()
+    (change,) = parse_json(printed)["changes"]
+    assert change == {"change": "changed", "path": "$.a", "from": None, "to": parse_json(values)}
+
+
+def test_json_is_printed_of_what_is_odd(capfd: pytest.CaptureFixture[str]) -> None:
+    """However deep a definition is, and of a folder whose name is no text."""
+    deep: Any = "ü"
+    for _ in range(300):
+        deep = [deep]
+    show_json({"location": "\udcff", "document": deep})
+    printed = capfd.readouterr().out
+    assert printed.isascii()
+    assert json.loads(printed) == {"location": "\udcff", "document": deep}

@@ -16,6 +16,7 @@ SCRIPT = str(Path(sys.executable).parent / "supermetrics-connectors")
 NEWEST = ("LYL09", "PDC11", "RTL-2025", "WHS44", "K8W21")
 """Connectors of the shipped teams; snapshots have each twice."""
 
+KINDS = ("postgres", "sqlalchemy", "filesystem")
 FOLDERS = ["100%41", 'it\'s $HOME "here"', "\N{GRINNING FACE} Käyttö", "`tick` $(id) &", "line\nbreak\x1b"]
 
 
@@ -83,6 +84,15 @@ def test_good_runs_are_silent_and_the_printed_command_shows_the_rows(arguments: 
     load(*arguments)
     shown = look(load(*arguments))
     assert [identifier for identifier in NEWEST if identifier not in shown] == []
+    where = [each for each in arguments if each in ("--destination", *KINDS)]
+    done = subprocess.run(  # noqa: S603 - as above
+        [SCRIPT, "report", *where], capture_output=True, encoding="utf-8", timeout=120, check=False
+    )
+    if "--snapshot" in arguments:
+        assert done.returncode == 64
+        assert "holds snapshots" in done.stderr
+    else:
+        assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_another_destination_is_loaded_as_silently(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

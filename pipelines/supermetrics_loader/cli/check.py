@@ -56,4 +56,4 @@ def check(
         for team in teams:
             if team["error_message"]:
                 console.show_error(team["error_message"])
-    return max((Exit.of_status(t["http_status"]) for t in teams if t["status"] == "failed"), default=Exit.OK)
+    return max((team["exit_code"] for team in teams), default=Exit.OK)

@@ -1,9 +1,9 @@
 """What the command line shows a person: progress, the summary of a run, an error as one block; JSON for a program."""
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Mapping
-from datetime import datetime
 from typing import Any
 
 from dlt.common.runtime.collector_base import Collector
@@ -11,6 +11,8 @@ from rich import box
 from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
+
+from supermetrics_connectors.documents.json_text import canonical_json
 
 from ..harmless import harmless
 from ..run.load import LoadResult
@@ -75,7 +77,14 @@ def show_json(value: Any) -> None:
 
     In ASCII: every locale has it, and a control character in a name is an escape of JSON, which reads back as it was.
     """
-    sys.stdout.write(json.dumps(value, default=datetime.isoformat) + "\n")
+    try:
+        text = canonical_json(value).decode()
+    except TypeError:  # deeper than it writes, or with a path that is no UTF-8: digits beyond a double's are text then
+        text = json.dumps(value, default=str)
+    sys.stdout.write(_NOT_ASCII.sub(lambda found: json.dumps(found[0])[1:-1], text) + "\n")
+
+
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 
 
 def show_result(result: LoadResult, look: str) -> None:

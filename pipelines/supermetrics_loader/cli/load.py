@@ -103,6 +103,7 @@ def load(
     """  # noqa: D301 - \b is click's mark for lines that it must not wrap
     from supermetrics_connectors.settings import parse_team_ids
 
+    from ..run.failures import exit_code
     from ..run.shards import Shard, configured_team_ids
     from ..run.targets import make_pipeline
     from . import console
@@ -138,7 +139,7 @@ def load(
         _show(result, pipeline, destination, dry_run)
     for team in result.failed:
         console.show_error(team["error_message"])
-    return max((Exit.of_status(team["http_status"]) for team in result.failed), default=Exit.OK)
+    return max(map(exit_code, result.errors), default=Exit.OK)
 
 
 def _run(pipeline: Any, is_dry: bool, settings: dict[str, Any]) -> "LoadResult":

@@ -1,20 +1,19 @@
 """What `supermetrics-connectors diff` shows: how two versions of a connector's configuration differ."""
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from difflib import unified_diff
 from typing import Any
 
-from dlt.destinations.exceptions import DatabaseUndefinedRelation
-from dlt.destinations.sql_client import SqlClientBase
 from rich.text import Text
 
 from supermetrics_connectors.documents.json_paths import changes, render
+from supermetrics_connectors.documents.json_text import canonical_json, parse_json
+from supermetrics_connectors.tables.stored import MissingTableError, as_instant
 
 from ..harmless import harmless
-from ..run.targets import open_for_reading
+from .reading import Data, open_for_reading
 
 _COLUMNS = ("version", "content_hash", "updated_at", "_dlt_valid_from", "_dlt_valid_to")
 _STYLES = {"+++": "bold", "---": "bold", "@@": "cyan", "+": "green", "-": "red"}
@@ -33,7 +32,7 @@ class Version:
         version: What the API calls it.
         content_hash: SHA-256 of its JSON.
         updated_at: When it was edited.
-        valid_from: When it was first seen.
+        valid_from: When it was first seen; None where somebody has written what is no time.
         valid_to: When another one, or none, was seen instead; None for the current one.
     """
 
@@ -41,14 +40,13 @@ class Version:
     version: str | None
     content_hash: str
     updated_at: datetime | None
-    valid_from: datetime
+    valid_from: datetime | None
     valid_to: datetime | None
 
     def __str__(self) -> str:
+        since = f"{self.valid_from:%Y-%m-%d %H:%M}" if self.valid_from else "unknown"
         until = f"{self.valid_to:%Y-%m-%d %H:%M}" if self.valid_to else "now"
-        return (
-            f"{harmless(self.version or 'no version')} (no. {self.number}, {self.valid_from:%Y-%m-%d %H:%M} to {until})"
-        )
+        return f"{harmless(self.version or 'no version')} (no. {self.number}, {since} to {until})"
 
 
 @dataclass(frozen=True)
@@ -96,7 +94,7 @@ class Difference:
 
 
 def _pretty(document: Any) -> list[str]:
-    return json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False).split("\n")
+    return canonical_json(document, indented=True).decode().split("\n")
 
 
 def _style(line: str) -> str:
@@ -104,12 +102,12 @@ def _style(line: str) -> str:
 
 
 def compare_versions(
-    destination: str, dataset: str, team_id: int, connector: str, before: str | None = None, after: str | None = None
+    destination: Any, dataset: str, team_id: int, connector: str, before: str | None = None, after: str | None = None
 ) -> Difference:
     """Reads two versions from where they were loaded.
 
     Args:
-        destination: A dlt destination with SQL, as for `make_pipeline`.
+        destination: As for `open_for_reading`.
         dataset: Where the tables are.
         team_id: The team.
         connector: The connector's identifier.
@@ -121,22 +119,25 @@ def compare_versions(
 
     Raises:
         NoVersionError: There is none of that name, or none before it, or nothing was loaded.
+        SupermetricsConfigurationError: The dataset is not one that can be read.
     """
     try:
-        data = open_for_reading(destination, dataset)
+        with open_for_reading(destination, dataset) as data:
+            return _compared(_History(data, team_id, connector), before, after)
     except FileNotFoundError as error:
         raise NoVersionError(f"Nothing has been loaded to {error}. {_LOAD}") from None
-    with data.sql_client as client:
-        history = _History(client, team_id, connector)
-        versions = history.versions()
-        if not (before or after) and len(versions) == 1:
-            document = history.document(versions[0])
-            return Difference(team_id, connector, None, versions[0], (document, document))
-        newer = _find(versions, after, history.name) if after else versions[-1]
-        if not before and newer.number == 1:
-            raise NoVersionError(f"Before {newer} there is no version of {history.name} to compare it with.")
-        older = _find(versions, before, history.name) if before else versions[newer.number - 2]
-        return Difference(team_id, connector, older, newer, (history.document(older), history.document(newer)))
+
+
+def _compared(history: "_History", before: str | None, after: str | None) -> Difference:
+    versions = history.versions()
+    if not (before or after) and len(versions) == 1:
+        document = history.document(versions[0])
+        return Difference(*history.key, None, versions[0], (document, document))
+    newer = _find(versions, after, history.name) if after else versions[-1]
+    if not before and newer.number == 1:
+        raise NoVersionError(f"Before {newer} there is no version of {history.name} to compare it with.")
+    older = _find(versions, before, history.name) if before else versions[newer.number - 2]
+    return Difference(*history.key, older, newer, (history.document(older), history.document(newer)))
 
 
 _LOAD = "Load configurations with: supermetrics-connectors load --include-configs"
@@ -145,30 +146,31 @@ _LOAD = "Load configurations with: supermetrics-connectors load --include-config
 class _History:
     """The versions of one connector's configuration, as a dataset has them."""
 
-    def __init__(self, client: SqlClientBase[Any], team_id: int, connector: str) -> None:
+    def __init__(self, data: Data, team_id: int, connector: str) -> None:
         self.name = f"connector {connector} of team {team_id}"
-        self._client = client
-        self._key = team_id, connector
+        self.key = team_id, connector
+        self._data = data
 
     def versions(self) -> list[Version]:
         """All of them, oldest first; at least one."""
         try:
             rows = self._rows(_COLUMNS, "ORDER BY _dlt_valid_from")
-        except DatabaseUndefinedRelation:
+        except MissingTableError:
             raise NoVersionError(f"No configurations have been loaded. {_LOAD}") from None
         if not rows:
             raise NoVersionError(f"No configuration of {self.name} has been loaded. {_LOAD}")
-        return [Version(number, *row) for number, row in enumerate(rows, 1)]
+        return [Version(number, *row[:2], *map(as_instant, row[2:])) for number, row in enumerate(rows, 1)]
 
     def document(self, version: Version) -> Any:
         """The JSON of a version, parsed."""
-        ((document, *_), *_) = self._rows(["configuration_json"], "AND content_hash = %s", version.content_hash)
-        return json.loads(document) if isinstance(document, str) else document
+        column = self._data.strategy.json_text.format("configuration_json")
+        ((document, *_), *_) = self._rows([column], "AND content_hash = %s", version.content_hash)
+        return parse_json(document) if isinstance(document, str) else document
 
     def _rows(self, columns: Sequence[str], rest: str, *parameters: Any) -> Sequence[Sequence[Any]]:
-        table = self._client.make_qualified_table_name("connector_configurations")
+        table = self._data.table("connector_configurations")
         sql = f"SELECT {', '.join(columns)} FROM {table} WHERE team_id = %s AND connector_identifier = %s {rest}"  # noqa: S608 - our own names
-        return self._client.execute_sql(sql, *self._key, *parameters) or ()
+        return self._data.ask(sql, *self.key, *parameters)[1]
 
 
 def _find(versions: list[Version], wanted: str, name: str) -> Version:

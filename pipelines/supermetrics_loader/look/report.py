@@ -16,8 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import sqlglot
-from dlt.destinations.exceptions import DatabaseUndefinedRelation
-from dlt.destinations.sql_client import SqlClientBase
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from sqlglot import expressions
@@ -25,16 +23,21 @@ from sqlglot import expressions
 from supermetrics_connectors.tables.changes import CHANGES, select
 from supermetrics_connectors.tables.changes import COLUMNS as CHANGE_COLUMNS
 from supermetrics_connectors.tables.contracts import CONTRACTS
-from supermetrics_connectors.tables.strategies import choose
+from supermetrics_connectors.tables.stored import as_instant
 
 from ..harmless import harmless
-from ..run.targets import make_destination, open_for_reading
 from . import charts, queries
 from .queries import Query
+from .reading import Data, columns, open_for_reading
 
 Row = dict[str, Any]
 
 TABLES = (*CONTRACTS, CHANGES)
+
+_LONGEST = 4_000
+"""Characters of a text that are shown: more than the API's longest message has. A name may have millions."""
+_WITHOUT_ZONES = ("mysql", "sqlite")
+"""Dialects whose times have no zone: what is stored is in UTC."""
 
 
 class NothingLoadedError(Exception):
@@ -61,12 +64,10 @@ class Section:
 class Warehouse:
     """The dataset, read and never written."""
 
-    def __init__(self, client: SqlClientBase[Any], json_constant: str) -> None:
-        self._client = client
-        self._json_constant = json_constant
-        self._dialect = client.capabilities.sqlglot_dialect
+    def __init__(self, data: Data) -> None:
+        self._data = data
         self._changes: Any = None
-        self.columns = {table: names for table in TABLES if (names := self._columns(table))}
+        self.columns = {table: names for table in TABLES if (names := columns(data, table))}
         if CHANGES not in self.columns and "connector_versions" in self.columns:  # no view, the same query all the same
             self.columns[CHANGES] = list(CHANGE_COLUMNS)
             self._changes = self._own_changes()
@@ -77,59 +78,51 @@ class Warehouse:
 
     def rows(self, sql: str, names: Sequence[str]) -> list[Row]:
         """The rows of a query, their values by these names."""
-        with self._client.execute_query(self._translated(sql)) as cursor:
-            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
-
-    def _columns(self, table: str) -> list[str]:
-        """The table's columns as the destination has them: of several pipelines' schemas dlt knows only the newest."""
-        try:
-            with self._client.execute_query(self._translated(f"select * from {table} where 1 = 0")) as cursor:  # noqa: S608 - our own names
-                return [column[0].lower() for column in cursor.description]
-        except DatabaseUndefinedRelation:
-            return []
+        _, rows = self._data.ask(self._translated(sql))
+        return [
+            {name: as_instant(value) if name.endswith("_at") else value for name, value in zip(names, row, strict=True)}
+            for row in rows
+        ]
 
     def _own_changes(self) -> Any:
-        sql = select(
-            self._client.make_qualified_table_name,
-            self._client.escape_column_name,
-            self._json_constant.format,
-            "connector_configurations" in self.columns,
-        )
-        return sqlglot.parse_one(sql, read=self._dialect)
+        json_constant = self._data.strategy.json_constant.format
+        sql = select(self._data.table, self._data.column, json_constant, "connector_configurations" in self.columns)
+        return sqlglot.parse_one(sql, read=self._data.dialect)
 
     def _translated(self, sql: str) -> str:
         """The query in the destination's dialect, with the dataset before its tables."""
         tree = sqlglot.parse_one(sql, read="postgres")
+        if self._data.dialect in _WITHOUT_ZONES:
+            for zoned in list(tree.find_all(expressions.AtTimeZone)):
+                zoned.replace(zoned.this)
         for table in tree.find_all(expressions.Table):
             if table.name == CHANGES and self._changes:
                 table.replace(self._changes.subquery(table.alias_or_name))
             elif table.name in TABLES:
-                qualified = sqlglot.to_table(self._client.make_qualified_table_name(table.name), dialect=self._dialect)
+                qualified = sqlglot.to_table(self._data.table(table.name), dialect=self._data.dialect)
                 table.replace(expressions.alias_(qualified, table.alias_or_name, table=True))
-        return tree.sql(dialect=self._dialect)
+        return tree.sql(dialect=self._data.dialect)
 
 
-def write_report(output: Path, destination: str, dataset: str, now: datetime | None = None) -> None:
+def write_report(output: Path, destination: Any, dataset: str, now: datetime | None = None) -> None:
     """Writes the page.
 
     Args:
         output: The file; one that is there is replaced.
-        destination: A dlt destination with SQL, as for `make_pipeline`.
+        destination: As for `open_for_reading`.
         dataset: Where the tables are.
         now: When the report is made; the clock's time by default.
 
     Raises:
         NothingLoadedError: There are no syncs in the dataset.
+        SupermetricsConfigurationError: The dataset is not one that can be read.
     """
     now = now or datetime.now(timezone.utc)
     try:
-        data = open_for_reading(destination, dataset)
+        with open_for_reading(destination, dataset) as data:
+            page = _page(Warehouse(data), now, {"dataset": dataset, "location": data.location})
     except FileNotFoundError as error:
         raise _nothing_loaded(dataset, str(error)) from None
-    location = str(data.destination_client.config)
-    strategy = choose(make_destination(destination), None)
-    with data.sql_client as client:
-        page = _page(Warehouse(client, strategy.json_constant), now, {"dataset": dataset, "location": location})
     output.write_text(page, encoding="utf-8")
 
 
@@ -141,7 +134,8 @@ def _nothing_loaded(dataset: str, location: str) -> NothingLoadedError:
 
 
 def _page(warehouse: Warehouse, now: datetime, about: Mapping[str, str]) -> str:
-    last_sync = warehouse.rows(queries.last_sync(), ["at"])[0]["at"] if "team_syncs" in warehouse.columns else None
+    has_syncs = "team_syncs" in warehouse.columns
+    last_sync = warehouse.rows(queries.last_sync(), ["started_at"])[0]["started_at"] if has_syncs else None
     if last_sync is None:
         raise _nothing_loaded(about["dataset"], about["location"])
     folder = Path(__file__).parent
@@ -169,8 +163,12 @@ def _page(warehouse: Warehouse, now: datetime, about: Mapping[str, str]) -> str:
 
 
 def _shown(value: Any) -> Any:
-    """What the template writes: text made harmless, unless it is our own markup."""
-    return harmless(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+    """What the template writes: text made harmless and cut where it is long, unless it is our own markup."""
+    return harmless(_cut(value)) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}… ({len(text):,} characters)"
 
 
 def _sections(warehouse: Warehouse, now: datetime) -> list[Section]:
@@ -216,7 +214,7 @@ def _change_days(rows: list[Row], now: datetime) -> Markup:
 
 def _configuration_bars(rows: list[Row], column: str) -> Markup:
     """Labelled by name; where two of a team share it, by identifier as well."""
-    names = [f"{row['name'] or row['connector_identifier']} ({row['team_id']})" for row in rows]
+    names = [f"{_cut(row['name'] or row['connector_identifier'])} ({row['team_id']})" for row in rows]
     shared = Counter(names)
     labels = [
         f"{name} {row['connector_identifier']}" if shared[name] > 1 else name

@@ -11,6 +11,9 @@ from supermetrics_connectors.api.listing import Listing
 from supermetrics_connectors.api.neighbours import Wish
 from supermetrics_connectors.settings import Settings, resolve
 
+from .exit_codes import Exit
+from .failures import exit_code
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -47,8 +50,9 @@ def check_teams(**settings: Any) -> tuple[list[dict[str, Any]], Plan | None]:
 
     Returns:
         A row a team: team_id, status (ok, incomplete or failed), http_status, connectors, rate_limit_remaining,
-        request_id, error_message, and secrets: where configurations hold any, as paths by connector; None when they
-        were not asked for; name, where that was asked for. And the plan of a load, where it asks for more.
+        request_id, error_message, exit_code as of a load that fails by this error, and secrets: where configurations
+        hold any, as paths by connector; None when they were not asked for; name, where that was asked for. And the plan
+        of a load, where it asks for more.
 
     Raises:
         SupermetricsUnauthorizedError: The key is not accepted.
@@ -92,5 +96,6 @@ def _row(listing: Listing) -> dict[str, Any]:
         "rate_limit_remaining": listing.rate_limit_remaining,
         "request_id": listing.request_id,
         "error_message": str(listing.error) if listing.error else None,
+        "exit_code": exit_code(listing.error) if listing.error else Exit.OK,
         "secrets": listing.redacted,
     }

@@ -57,6 +57,7 @@ def dry_run(pipeline: dlt.Pipeline, **settings: Any) -> LoadResult:
         finished_at=datetime.now(timezone.utc),
         teams=sorted(syncs.rows, key=lambda row: row["team_id"]),
         changes=syncs.changes,
+        errors=syncs.errors,
     )
 
 

@@ -8,7 +8,7 @@ what it holds. `team_syncs` is written when the rest is in: an `ok` there tells 
 import logging
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, cast
@@ -25,13 +25,15 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_at
 
 from supermetrics_connectors import SupermetricsError, record_syncs, supermetrics_source
 from supermetrics_connectors.api.listing import Listing
-from supermetrics_connectors.settings import ApiKey, TableFormat, resolve
+from supermetrics_connectors.settings import ApiKey, TableFormat
 from supermetrics_connectors.tables.batch import Batch, Run, sync_row
 from supermetrics_connectors.tables.changes import is_shown, show
 from supermetrics_connectors.tables.contracts import CONNECTOR_CONFIGURATIONS
 
 from .differences import Changes
+from .duckdb_file import duckdb_file, is_out_of_memory
 from .leases import AlreadyRunningError, leased
+from .targets import SCHEMA, named_dataset
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +52,7 @@ class LoadResult:
         finished_at: When it ended, UTC.
         teams: One row a team, as in `team_syncs`.
         changes: What became of single connectors.
+        errors: Those of the teams that failed while others were loaded (`on_team_error="skip"`), not in `as_dict`.
         team_names: What teams are called, by id; of a run that asks for that.
         left: Why something besides the listings was left for a later run; None if nothing was.
     """
@@ -63,6 +66,7 @@ class LoadResult:
     finished_at: datetime
     teams: list[dict[str, Any]] = field(default_factory=list)
     changes: Changes = field(default_factory=Changes)
+    errors: list[SupermetricsError] = field(default_factory=list)
     team_names: dict[int, str] = field(default_factory=dict)
     left: str | None = None
 
@@ -72,10 +76,10 @@ class LoadResult:
         return [team for team in self.teams if team["status"] == "failed"]
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON: all but the single connectors, which `connector_changes` has."""
-        told = asdict(self)
-        del told["changes"]
-        return {name: value for name, value in told.items() if value or name not in ("team_names", "left")}
+        """For JSON: all but the single connectors, which `connector_changes` has, and the errors."""
+        told = asdict(replace(self, errors=[]))
+        left_out = {"changes", "errors", *(name for name in ("team_names", "left") if not told[name])}
+        return {name: value for name, value in told.items() if name not in left_out}
 
 
 class LoadFailedError(Exception):
@@ -117,7 +121,7 @@ def run_load(pipeline: dlt.Pipeline, **settings: Any) -> LoadResult:
         settings: Arguments of `supermetrics_source`; the rest comes from dlt's configuration.
 
     Raises:
-        SupermetricsConfigurationError: A setting is unusable. No request has been made.
+        SupermetricsConfigurationError: A setting or the dataset's name is unusable. No request has been made.
         AlreadyRunningError: Another process runs this pipeline.
         LoadFailedError: The run failed. The failing team has a row in `team_syncs`, unless the destination failed.
     """
@@ -125,13 +129,19 @@ def run_load(pipeline: dlt.Pipeline, **settings: Any) -> LoadResult:
     if "api_key" in settings:
         settings["api_key"] = ApiKey(settings["api_key"])  # which no traceback with local variables shows
     source = supermetrics_source(**settings)  # settings are checked before anything is touched
+    team_ids = source.resources["listings"].explicit_args["settings"].team_ids
+    destination: Any = pipeline.destination
+    if destination is not None and pipeline.dataset_name:
+        named_dataset(destination, pipeline.dataset_name)
     syncs = collect_syncs(source)
     with _only_run(pipeline):
         try:
             # a connection held all the while spares dlt from opening the DuckDB file anew for each of its steps
             with ExitStack() as held:
                 client = _CONNECTION_RETRIES(lambda: held.enter_context(_connected(pipeline.drop())))
-                held.enter_context(leased(client, pipeline, resolve(**settings).team_ids))
+                if isinstance(pipeline.destination, duckdb_file):
+                    pipeline.destination.remember_file(pipeline, Path(client.credentials.database))
+                held.enter_context(leased(client, pipeline, team_ids))
                 pipeline.sync_destination()
                 pipeline._state_restored = True  # or run would ask the destination for its state once more
                 info = _DESTINATION_RETRIES(_run, pipeline, source)
@@ -151,6 +161,7 @@ def run_load(pipeline: dlt.Pipeline, **settings: Any) -> LoadResult:
         finished_at=datetime.now(timezone.utc),
         teams=sorted(syncs.rows, key=lambda row: row["team_id"]),
         changes=syncs.changes,
+        errors=syncs.errors,
         team_names=more.names if (more := syncs.run.neighbours if syncs.run else None) else {},
         left=more.reason if more else None,
     )
@@ -182,7 +193,8 @@ def _run(pipeline: dlt.Pipeline, data: Any, **settings: Any) -> LoadInfo:
 def _is_hiccup(error: BaseException) -> bool:
     """Whether the destination may take it when asked again: it was out of reach, or another run made the same table."""
     may_heal = retry_schema_update()(error) or retry_load(("load",))(error)
-    return isinstance(error, PipelineStepFailed) and error.step == "load" and may_heal
+    gave_up = is_out_of_memory(root_cause(error))  # dlt has tried with all of the machine's memory
+    return isinstance(error, PipelineStepFailed) and error.step == "load" and may_heal and not gave_up
 
 
 def _log_hiccup(attempt: RetryCallState) -> None:
@@ -235,6 +247,7 @@ class _Syncs:
 
     rows: list[dict[str, Any]] = field(default_factory=list)
     changes: Changes = field(default_factory=Changes)
+    errors: list[SupermetricsError] = field(default_factory=list)
     run: Run | None = None
     has_new_configurations: bool = False
 
@@ -242,6 +255,7 @@ class _Syncs:
         self.run = batch.run
         self.rows.extend(batch.sync_rows())
         self.changes.add(batch)
+        self.errors.extend(listing.error for listing in batch.listings if listing.error)
         self.has_new_configurations |= batch.changes(CONNECTOR_CONFIGURATIONS)
         return batch
 
@@ -258,7 +272,7 @@ def _finish(pipeline: dlt.Pipeline, syncs: _Syncs, load_ids: list[str], table_fo
     """Writes what tells of a load that is complete."""
     told = record_syncs(syncs.rows, next(iter(load_ids), None), table_format)
     info: LoadInfo = _DESTINATION_RETRIES(_run, pipeline, told, schema=_schema(pipeline))
-    if syncs.run and syncs.run.strategy.view:
+    if syncs.run and syncs.run.compares and syncs.run.strategy.view:  # snapshots have no histories to tell of
         with pipeline.sql_client() as client:
             if syncs.has_new_configurations or not is_shown(client):
                 configurations = "connector_configurations" in pipeline.default_schema.tables
@@ -268,8 +282,7 @@ def _finish(pipeline: dlt.Pipeline, syncs: _Syncs, load_ids: list[str], table_fo
 
 def _schema(pipeline: dlt.Pipeline) -> dlt.Schema:
     """The source's schema: as the pipeline has it, or a new one."""
-    name = "supermetrics"
-    return pipeline.schemas[name] if name in pipeline.schemas else dlt.Schema(name)
+    return pipeline.schemas[SCHEMA] if SCHEMA in pipeline.schemas else dlt.Schema(SCHEMA)
 
 
 def failed(error: BaseException, pipeline_name: str) -> LoadFailedError:

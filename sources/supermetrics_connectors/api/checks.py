@@ -10,21 +10,10 @@ import pendulum
 from pendulum.parsing.exceptions import ParserError
 
 from ..documents.json_text import canonical_json
+from ..tables.contracts import OWN_COLUMNS
 
 Record = dict[str, Any]
 """A record by column name, its timestamps as datetimes in UTC."""
-
-OWN_COLUMNS = frozenset(
-    {
-        *("team_id", "connector_identifier", "configuration_json", "content_hash"),
-        *("paths_added", "paths_removed", "paths_changed", "snapshot_at", "_deleted"),
-    }
-)
-"""Columns to which the tables give a meaning of their own, besides dlt's, which begin with `_dlt`.
-
-A field that the API adds under such a name gets another column, see `_column_of`: it neither steers a merge nor stands
-in for what was computed here.
-"""
 
 
 @lru_cache(maxsize=65_536)

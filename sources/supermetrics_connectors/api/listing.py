@@ -14,7 +14,6 @@ from ..documents.json_text import canonical_json as canonical_json  # noqa: PLC0
 from ..documents.json_text import parse_json
 from ..documents.redaction import redact, suspects
 from ..exceptions import SupermetricsContractError, SupermetricsError
-from .checks import OWN_COLUMNS as OWN_COLUMNS  # noqa: PLC0414 - as canonical_json
 from .checks import Record as Record  # noqa: PLC0414 - as canonical_json
 from .checks import (
     UnexpectedError,
@@ -34,7 +33,8 @@ TEXT_FIELDS = ("name", "description", "logo_url")
 TIMESTAMP_FIELDS = ("created_at", "updated_at")
 CONNECTOR_FIELDS = frozenset({"connector_identifier", *TEXT_FIELDS, *TIMESTAMP_FIELDS, "configuration"})
 CONFIGURATION_FIELDS = frozenset({"version", "configuration_json", *TIMESTAMP_FIELDS})
-_LONG_AGO = datetime.min.replace(tzinfo=timezone.utc)
+
+LONG_AGO = datetime.min.replace(tzinfo=timezone.utc)
 
 
 @dataclass(frozen=True)
@@ -246,6 +246,6 @@ def _newest_by_identifier(connectors: Iterable[Record]) -> dict[str, Record]:
     for connector in connectors:
         identifier = connector["connector_identifier"]
         rival = newest.get(identifier)
-        if rival is None or (connector.get("updated_at") or _LONG_AGO) >= (rival.get("updated_at") or _LONG_AGO):
+        if rival is None or (connector.get("updated_at") or LONG_AGO) >= (rival.get("updated_at") or LONG_AGO):
             newest[identifier] = connector
     return newest

@@ -41,6 +41,14 @@ def render(path: Path) -> str:
     return "$" + "".join(map(_segment, path))
 
 
+def same(stored: Any, sent: Any) -> bool:
+    """Whether a document that was stored is one that was sent.
+
+    Its numbers may be written otherwise, as in `changes`: PostgreSQL writes `1e22` with all its noughts.
+    """
+    return next(_changes(_with_plain_numbers(stored), _with_plain_numbers(sent), ()), None) is None
+
+
 def changes(before: Any, after: Any) -> Iterator[Change]:
     """Yields where two JSON documents differ, in order; of what was added or removed as a whole only the top.
 

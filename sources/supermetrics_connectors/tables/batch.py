@@ -18,7 +18,7 @@ from ..compare import (
     connector_version_ids,
     difference,
 )
-from ..documents.json_paths import changes, render
+from ..documents.json_paths import changes, render, same
 from ..documents.json_text import canonical_json, parse_json
 from ..settings import Settings
 from .contracts import (
@@ -31,7 +31,7 @@ from .contracts import (
     TableName,
 )
 from .neighbours import Neighbours, Part
-from .stored import MissingTableError, Reader, Table, as_instant, read, reader
+from .stored import MissingTableError, Reader, SqlReader, Table, as_instant, read, reader
 from .strategies import Strategy, choose_here
 
 _UNFINISHED = "The load was interrupted: some tables may have been ahead of others until the next run."
@@ -112,6 +112,12 @@ class Run:
             asked = self.compares and contract.name not in self._dropped
             self._tables[contract.name] = read(self.reader, contract, self.team_ids) if asked else Table()
         return self._tables[contract.name]
+
+    def columns(self, contract: Contract) -> set[str]:
+        """The columns that a table has, in small letters; none of one that is not there when the rows arrive."""
+        if self.load_id is None or contract.name in self._dropped:
+            return set()
+        return {name.lower() for name in SqlReader().column_types(contract)}
 
     @cached_property
     def at(self) -> datetime:
@@ -330,8 +336,14 @@ def _key(listing: Listing, identifier: str) -> Record:
 
 
 def _document(text: Any) -> Any:
-    """A JSON document; some destinations give it back parsed."""
-    return parse_json(text) if isinstance(text, (str, bytes)) else text
+    """A JSON document; some destinations give it back parsed.
+
+    A text that is none, which somebody must have written there, is no document.
+    """
+    try:
+        return parse_json(text) if isinstance(text, (str, bytes)) else text
+    except ValueError:
+        return None
 
 
 def _differs(column: str, stored: Any, listed: Any) -> bool:
@@ -339,5 +351,5 @@ def _differs(column: str, stored: Any, listed: Any) -> bool:
     if isinstance(listed, datetime):
         return as_instant(stored) != listed
     if column == "configuration_json" and stored is not None:
-        return any(True for _ in changes(_document(stored), _document(listed)))
+        return not same(_document(stored), _document(listed))
     return bool(stored != listed)

@@ -11,7 +11,7 @@ from typing import Any
 import dlt
 from dlt.destinations.exceptions import DatabaseException
 
-from ..api.listing import Record
+from ..api.listing import LONG_AGO, Record
 from .batch import WHOLE_DOCUMENT, Batch, Run, paths
 from .contracts import CONNECTOR_CONFIGURATIONS, CONNECTOR_VERSIONS, CONNECTORS, TEAM_SYNCS, VALID_FROM
 from .stored import as_instant
@@ -68,7 +68,7 @@ def _were_without(batch: Batch, keys: Iterable[Key]) -> Iterable[Key]:
     asked: dict[int, Any] = {}
     for sync in syncs:
         if sync["configurations_changed"] is not None and sync["status"] != "failed":
-            at: Any = as_instant(sync["started_at"])
+            at = as_instant(sync["started_at"]) or LONG_AGO
             asked[sync["team_id"]] = max(asked.get(sync["team_id"], at), at)
     return {key for key, seen in _versions(batch, teams) if key in before and key[0] in asked and seen <= asked[key[0]]}
 
@@ -76,7 +76,7 @@ def _were_without(batch: Batch, keys: Iterable[Key]) -> Iterable[Key]:
 def _versions(batch: Batch, teams: list[int]) -> Iterable[tuple[Key, Any]]:
     columns = ["team_id", "connector_identifier", VALID_FROM]
     for row in batch.run.reader.rows(CONNECTOR_VERSIONS, columns, "team_id", teams):
-        yield _key(row), as_instant(row[VALID_FROM])
+        yield _key(row), as_instant(row[VALID_FROM]) or LONG_AGO
 
 
 def _key(row: Record) -> Key:

@@ -6,7 +6,7 @@ The only place that says so: Arrow schemas, dlt's hints, queries and documents f
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import pyarrow as pa
 
@@ -291,5 +291,17 @@ CONTRACTS: dict[TableName, Contract] = {
     )
 }
 """Every table that the source writes, by name."""
+
+OWN_COLUMNS = frozenset(
+    name
+    for contract in (CONNECTORS, CONNECTOR_VERSIONS, CONNECTOR_CONFIGURATIONS)
+    for way in get_args(Way)
+    for name in contract.schema(way).names
+) - {"name", "description", "logo_url", "version", "created_at", "updated_at"}
+"""Columns to which the tables of connectors give a meaning of their own, and not that of the API's field.
+
+A field that the API adds under such a name gets another column: it neither steers a merge nor stands in for what was
+computed here.
+"""
 ADDED: tuple[TableName, ...] = (TEAMS.name, CONNECTOR_LOGS.name, CONNECTOR_SECRETS.name, FETCHES.name)
 """Those of them that are only there when they are asked for."""

@@ -19,6 +19,7 @@ from dlt.destinations.exceptions import DatabaseUndefinedRelation
 from ..api.listing import Record, parse_timestamp
 from ..compare import Held
 from .contracts import VALID_FROM, VALID_TO, Contract
+from .sessions import in_utc
 from .strategies import Strategy
 
 _KEY = ("team_id", "connector_identifier")
@@ -145,15 +146,28 @@ def _latest(found: pa.Table) -> dict[int, datetime]:
 
 
 def as_instant(value: Any) -> datetime | None:
-    """A time in UTC, even where the database keeps times as text (SQLite) or without their zone (MySQL)."""
+    """A time in UTC, even where the database keeps times as text (SQLite) or without their zone (MySQL).
+
+    A text that is no time, which somebody must have written there, is none.
+    """
     if isinstance(value, str):
-        return parse_timestamp(value)
+        try:
+            return parse_timestamp(value)
+        except ValueError:
+            return None
     moment: datetime | None = value
     return moment if moment is None or moment.tzinfo else moment.replace(tzinfo=timezone.utc)
 
 
+@dataclass(frozen=True)
 class SqlReader:
-    """Reads by dlt's SQL client, as Arrow."""
+    """Reads by dlt's SQL client, as Arrow.
+
+    Attributes:
+        json_text: See `Strategy`.
+    """
+
+    json_text: str = "{}"
 
     def current(self, contract: Contract, team_ids: Sequence[int]) -> Iterator[pa.Table]:
         """See `Reader`."""
@@ -172,10 +186,12 @@ class SqlReader:
     def rows(self, contract: Contract, columns: Sequence[str], column: str, values: Sequence[Any]) -> Iterator[Record]:
         """See `Reader`."""
         current = f" AND {VALID_TO} IS NULL" if contract.kind == "history" else ""
+        documents = {each.name for each in contract.columns if each.is_json}
+        selected = ", ".join(self.json_text.format(name) if name in documents else name for name in columns)
         rest = iter(sorted(set(values)))
         while some := list(islice(rest, _VALUES_AT_ONCE)):
             marks = ", ".join(["%s"] * len(some))
-            sql = f"SELECT {', '.join(columns)} FROM {{table}} WHERE {column} IN ({marks}){current}"  # noqa: S608 - our own names
+            sql = f"SELECT {selected} FROM {{table}} WHERE {column} IN ({marks}){current}"  # noqa: S608 - our own names
             try:
                 found = _rows(contract.name, sql, *some)
             except MissingTableError:
@@ -220,7 +236,7 @@ def newer_loads() -> str:
 
 def _rows(table: str, sql: str, *values: Any) -> Sequence[Sequence[Any]]:
     pipeline: Any = dlt.current.pipeline()
-    with pipeline.sql_client() as client:
+    with in_utc(pipeline.sql_client()) as client:
         try:
             return client.execute_sql(_named(client, table, sql), *values) or ()
         except DatabaseUndefinedRelation:
@@ -229,7 +245,7 @@ def _rows(table: str, sql: str, *values: Any) -> Sequence[Sequence[Any]]:
 
 def _query(table: str, sql: str) -> list[pa.Table]:
     pipeline: Any = dlt.current.pipeline()
-    with pipeline.sql_client() as client:
+    with in_utc(pipeline.sql_client()) as client:
         try:
             with client.execute_query(_named(client, table, sql)) as cursor, warnings.catch_warnings():
                 # DuckDB 2 warns of a faster way to read Arrow, which dlt does not take
@@ -264,4 +280,4 @@ def reader(strategy: Strategy) -> Reader:
         from .delta import DeltaReader  # noqa: PLC0415 - deltalake is installed where it is needed
 
         return cast("Reader", DeltaReader())
-    return SqlReader()
+    return SqlReader(strategy.json_text)

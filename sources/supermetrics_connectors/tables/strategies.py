@@ -38,6 +38,7 @@ class Strategy:
             where a view would keep the tables under it from being dropped. None where there are no views, or none
             were tried.
         json_constant: How a constant is written that has the type of JSON columns.
+        json_text: How a JSON column is read as text, where the driver would parse it, and so lose digits of numbers.
     """
 
     way: Way | None
@@ -48,6 +49,7 @@ class Strategy:
     may_append: bool = False
     view: Literal["replace", "anew", "function"] | None = None
     json_constant: str = "'{}'"
+    json_text: str = "{}"
 
     def for_new_keys(self) -> "Strategy":
         """How to write rows whose keys no stored row has."""
@@ -67,7 +69,14 @@ STRATEGIES: dict[str, Strategy] = {
     "duckdb_file": Strategy("mirror", "parquet", _SCD2, may_append=True, view="replace", json_constant=_CAST),
     "ducklake": Strategy("mirror", "parquet", _SCD2, view="replace", json_constant=_CAST),
     # csv takes two thirds of the time, but dlt copies empty strings as nulls; parquet wants a driver and gives json
-    "postgres": Strategy("mirror", "insert_values", _SCD2, view="function", json_constant="cast('{}' as jsonb)"),
+    "postgres": Strategy(
+        "mirror",
+        "insert_values",
+        _SCD2,
+        view="function",
+        json_constant="cast('{}' as jsonb)",
+        json_text="cast({} as text)",
+    ),
     # dlt has SQLAlchemy encode what is text already: a JSON column would hold a string
     "sqlalchemy": Strategy("mirror", "parquet", _SCD2, json_type="text", view="anew"),
     "filesystem, delta": Strategy("versions", "parquet", "Delta tables merge but have no SCD2", "delta"),
