@@ -50,6 +50,12 @@ def test_official_sdk_reads_a_team(official: Any) -> None:
     assert (team.team_id, team.name, team.display_id) == (TEAM, "Nordic Marketing", f"SM_{TEAM}")
 
 
+def test_a_team_comes_in_an_envelope_with_the_request_id(shipped: Sandbox) -> None:
+    """As newer endpoints of the API have it."""
+    answer = get(shipped, f"/v1/teams/{TEAM}")
+    assert answer.json()["meta"] == {"request_id": answer.headers["X-Request-Id"]}
+
+
 @needs_official_sdk
 def test_official_sdk_pages_through_a_log(shipped: Sandbox, official: Any) -> None:
     """Its models take every entry, and its `before` is understood."""

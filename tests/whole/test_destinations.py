@@ -702,12 +702,12 @@ def test_teams_logs_and_secrets_are_kept_like_the_rest(place: Place, sandbox: Sa
     """Differences of every kind, and the mark of a log that is read back from what the destination makes of times."""
     now = datetime.now(timezone.utc).replace(microsecond=0)
     more: dict[str, Any] = {"include_teams": True, "include_logs": True, "include_secrets": True}
-    more["include_configs"] = False
+    auth = configuration(auth="{{sec_a23f23d26}} {{sec_0000missing}}")
 
     def entry(id_: str, minutes: int) -> dict[str, Any]:
         return {"id": id_, "log_time": (now - timedelta(minutes=minutes)).isoformat(), "status": 200}
 
-    sandbox.add_connector(TEAM, "CRM")
+    sandbox.add_connector(TEAM, "CRM", configuration=auth)
     sandbox.add_connector(TEAM, "SHOP")
     sandbox.log_page = 2
     sandbox.add_log(TEAM, "CRM", entry("1-a", 90), entry("2-b", 80), entry("3-'c", 70))
@@ -715,8 +715,10 @@ def test_teams_logs_and_secrets_are_kept_like_the_rest(place: Place, sandbox: Sa
     place.load(sandbox, **more)
     first = {row["_dlt_load_id"] for row in place.rows("connector_logs")}
     sandbox.set_team(TEAM, name="Renamed")
-    sandbox.set_secrets(TEAM, "CRM", {"sec_a23f23d26": "renamed"})
-    sandbox.add_log(TEAM, "CRM", entry("n1", 0), entry("n2", 2), entry("l-late", 100))
+    sandbox.set_secrets(TEAM, "CRM", {"sec_a23f23d26": "renamed", "sec_77d1e90b4": "spare"})
+    sandbox.add_log(
+        TEAM, "CRM", {**entry("n1", 0), "status": 500, "request_id": "of-n1"}, entry("n2", 2), entry("l-late", 100)
+    )
     place.load(sandbox, **more)
     logged = {row["id"]: row for row in place.rows("connector_logs")}
     assert sorted(logged) == ["1-a", "2-b", "3-'c", "l-late", "n1", "n2"]
@@ -725,8 +727,14 @@ def test_teams_logs_and_secrets_are_kept_like_the_rest(place: Place, sandbox: Sa
     assert logged["n2"]["log_time"] == now - timedelta(minutes=2)
     assert [row["name"] for row in place.rows("teams")] == ["Renamed"]
     secrets = [(row["secret_placeholder"], row["secret_name"]) for row in place.rows("connector_secrets")]
-    assert secrets == [("sec_a23f23d26", "renamed")]
+    assert sorted(secrets) == [("sec_77d1e90b4", "spare"), ("sec_a23f23d26", "renamed")]
     assert len(place.rows("fetches")) == 5
+    page, _ = place.read(TEAM, "CRM")
+    [failing] = page.tables["failing-connectors"]
+    assert (failing[0], failing[3:6], failing[-1]) == ("Renamed", ["CRM", "1", "0"], "of-n1")
+    assert page.tables["unused-secrets"] == [[str(TEAM), "CRM", "spare", "sec_77d1e90b4"]]
+    takes_apart = place.name != "sqlite"
+    assert page.tables.get("missing-secrets") == ([[str(TEAM), "CRM", "sec_0000missing"]] if takes_apart else None)
     sandbox.delete_connector(TEAM, "CRM")
     place.load(sandbox, **more)
     assert place.rows("connector_secrets") == []

@@ -325,6 +325,156 @@ limit 25""",
     )
 
 
+# --- what there is besides the listings -------------------------------------------------------------------------------
+
+_LOG_DAYS = 7
+_SLOW_MS = 10_000
+_LOGS = {"connector_logs": ("log_time", "status", "duration_ms", "request_id")}
+_SECRETS = {"connector_secrets": ("secret_placeholder", "secret_name")} | _CONFIGURATIONS
+
+
+def failing_connectors(now: datetime, columns: Mapping[str, list[str]]) -> Query:
+    """Which connectors do not work, by their logs."""
+    since = _literal(now - timedelta(days=_LOG_DAYS))
+    team, teams = _team_name(columns, "made")
+    return Query(
+        "failing-connectors",
+        "Connectors that fail or are slow",
+        f"What the logs of the last {_LOG_DAYS} days say: calls answered with 400 or more, calls of more than "
+        f"{_SLOW_MS // 1000} seconds, and the request_id of the latest call that failed. The 25 worst.",
+        f"""select {team}made.team_id, connectors.name, made.connector_identifier, errors, slow, calls, last_error_at,
+  latest.request_id
+from (
+  select team_id, connector_identifier, count(*) as calls,
+    sum(case when status >= 400 then 1 else 0 end) as errors,
+    sum(case when duration_ms > {_SLOW_MS} then 1 else 0 end) as slow,
+    max(case when status >= 400 then log_time end) as last_error_at
+  from connector_logs
+  where log_time >= {since}
+  group by team_id, connector_identifier
+) as made
+left join connectors on connectors.team_id = made.team_id
+  and connectors.connector_identifier = made.connector_identifier
+left join (
+  select team_id, connector_identifier, log_time, max(request_id) as request_id
+  from connector_logs
+  where status >= 400 and log_time >= {since}
+  group by team_id, connector_identifier, log_time
+) as latest on latest.team_id = made.team_id
+  and latest.connector_identifier = made.connector_identifier and latest.log_time = last_error_at
+{teams}where errors > 0 or slow > 0
+order by errors desc, slow desc, made.team_id, made.connector_identifier
+limit 25""",
+        {
+            **({"team": "team's name"} if team else {}),
+            "team_id": "team",
+            "name": "connector",
+            "connector_identifier": "identifier",
+            "errors": "errors",
+            "slow": "slow",
+            "calls": "calls",
+            "last_error_at": "last error",
+            "request_id": "request_id",
+        },
+        needs=_LOGS | {"connectors": ("team_id", "name")},
+        none=f"No call failed or took long in {_LOG_DAYS} days.",
+    )
+
+
+def unused_secrets() -> Query:
+    """Secrets that could go."""
+    return Query(
+        "unused-secrets",
+        "Secrets that no configuration uses",
+        "Whose placeholder does not occur in the connector's configuration.",
+        """select secrets.team_id, secrets.connector_identifier, secret_name, secret_placeholder
+from connector_secrets as secrets
+join connector_configurations as configurations on configurations.team_id = secrets.team_id
+  and configurations.connector_identifier = secrets.connector_identifier and _dlt_valid_to is null
+where cast(configuration_json as text) not like '%' || secret_placeholder || '%'
+order by secrets.team_id, secrets.connector_identifier, secret_placeholder
+limit 25""",
+        {
+            "team_id": "team",
+            "connector_identifier": "identifier",
+            "secret_name": "secret",
+            "secret_placeholder": "placeholder",
+        },
+        needs=_SECRETS,
+        missing=_NO_CONFIGURATIONS,
+        none="Every secret is used.",
+    )
+
+
+def missing_secrets() -> Query:
+    """Secrets that a configuration counts on in vain."""
+    return Query(
+        "missing-secrets",
+        "Secrets that a configuration names and the connector does not have",
+        "Placeholders such as sec_a23f23d26 in a current configuration, of connectors whose secrets are loaded.",
+        """select placeholders.team_id, placeholders.connector_identifier, placeholders.placeholder
+from (
+  select distinct team_id, connector_identifier, 'sec_' || regexp_replace(part, '[^0-9a-z].*$', '') as placeholder
+  from (
+    select configurations.team_id, configurations.connector_identifier,
+      unnest(string_to_array(
+        substring(cast(configuration_json as text), position('sec_' in cast(configuration_json as text))), 'sec_'
+      )) as part
+    from connector_configurations as configurations
+    join fetches on fetches.team_id = configurations.team_id
+      and fetches.connector_identifier = configurations.connector_identifier
+      and endpoint = 'secrets' and status = 'ok'
+    where _dlt_valid_to is null and position('sec_' in cast(configuration_json as text)) > 0
+  ) as parts
+) as placeholders
+left join connector_secrets on connector_secrets.team_id = placeholders.team_id
+  and connector_secrets.connector_identifier = placeholders.connector_identifier
+  and secret_placeholder = placeholders.placeholder
+where secret_placeholder is null and length(placeholders.placeholder) between 9 and 40
+order by placeholders.team_id, placeholders.connector_identifier, placeholders.placeholder
+limit 25""",
+        {"team_id": "team", "connector_identifier": "identifier", "secret_placeholder": "placeholder"},
+        needs=_SECRETS | {"fetches": ("endpoint", "status")},
+        missing=_NO_CONFIGURATIONS,
+        none="None is missing.",
+    )
+
+
+def failed_fetches() -> Query:
+    """What could not be had besides the listings, for the person who writes to support."""
+    return Query(
+        "failed-fetches",
+        "Logs, secrets and teams that could not be had",
+        "What the API answered last. Supermetrics support asks for the request_id.",
+        """select fetched_at, team_id, connector_identifier, endpoint, status, http_status, error_code, message,
+  request_id
+from fetches
+where status <> 'ok'
+order by fetched_at desc, team_id, connector_identifier, endpoint
+limit 25""",
+        {
+            "fetched_at": "asked",
+            "team_id": "team",
+            "connector_identifier": "identifier",
+            "endpoint": "what",
+            "status": "status",
+            "http_status": "HTTP",
+            "error_code": "code",
+            "message": "message",
+            "request_id": "request_id",
+        },
+        needs={"fetches": ("endpoint", "status", "message")},
+        none="Everything was answered.",
+    )
+
+
+def _team_name(columns: Mapping[str, list[str]], of: str) -> tuple[str, str]:
+    """What selects the name of a team beside its id, and what joins it; nothing where names are not loaded."""
+    if "name" not in columns.get("teams", []):
+        return "", ""
+    return "teams.name as team, ", f"left join teams on teams.team_id = {of}.team_id\n"
+
+
 def first_day(now: datetime) -> datetime:
     """When "changes over time" begins: midnight, UTC."""
     return (now - timedelta(days=CHANGES_DAYS - 1)).replace(hour=0, minute=0, second=0, microsecond=0)

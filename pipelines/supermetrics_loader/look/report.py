@@ -72,6 +72,11 @@ class Warehouse:
             self.columns[CHANGES] = list(CHANGE_COLUMNS)
             self._changes = self._own_changes()
 
+    @property
+    def splits_texts(self) -> bool:
+        """Whether a query may take texts apart, in the one way that the two databases know that were tried."""
+        return self._data.dialect in ("duckdb", "postgres")
+
     def ask(self, query: Query) -> list[Row] | None:
         """The rows of a query; None when the dataset lacks what it needs."""
         return self.rows(query.sql, list(query.columns)) if query.fits(self.columns) else None
@@ -182,12 +187,23 @@ def _sections(warehouse: Warehouse, now: datetime) -> list[Section]:
         (queries.most_versions(), lambda rows: _configuration_bars(rows, "versions"), False),
         (queries.failed_syncs(), None, True),
         (queries.redacted_secrets(), None, True),
+        *((query, None, True) for query in _beside_listings(warehouse, now)),
     ]
     sections = []
     for query, draw, wide in asked:
         rows = warehouse.ask(query)
         sections.append(Section(query, rows, draw(rows) if draw and rows else None, wide))
     return sections
+
+
+def _beside_listings(warehouse: Warehouse, now: datetime) -> list[Query]:
+    """What is asked where logs or secrets are loaded; the page says nothing of them otherwise."""
+    asked = {
+        "connector_logs": [queries.failing_connectors(now, warehouse.columns)],
+        "connector_secrets": [queries.missing_secrets()] * warehouse.splits_texts + [queries.unused_secrets()],
+        "fetches": [queries.failed_fetches()],
+    }
+    return [query for table, about in asked.items() if table in warehouse.columns for query in about]
 
 
 def _team_bars(rows: list[Row]) -> Markup:

@@ -22,7 +22,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import orjson
 
-from .faults import Answer, Fault, SandboxError, compose, refusal
+from .faults import Answer, Fault, SandboxError, compose, new_request_id, refusal
 from .server import Server
 from .state import MAX_TEAM_ID, Connector, State, Team
 
@@ -212,8 +212,10 @@ class Sandbox(State):
             return compose(fault, limits)
         if wait:
             return compose(replace(fault, status=429, retry_after=wait), limits)
+        request_id = new_request_id() if fault.request_id is True else fault.request_id or ""
+        fault = replace(fault, request_id=request_id or None)
         try:
-            return compose(replace(fault, body=self._read(method, match, query, headers)), limits)
+            return compose(replace(fault, body=self._read(method, match, query, headers, request_id)), limits)
         except SandboxError as error:
             return compose(refusal(error, fault), {**limits, **error.headers})
 
@@ -227,7 +229,14 @@ class Sandbox(State):
         headers = {"X-RateLimit-Limit": str(self.rate_limit), "X-RateLimit-Remaining": str(max(left, 0))}
         return headers, math.ceil(self._window_ends - now) if left < 0 else 0
 
-    def _read(self, method: str, match: re.Match[str] | None, query: dict[str, str], headers: dict[str, str]) -> bytes:
+    def _read(
+        self,
+        method: str,
+        match: re.Match[str] | None,
+        query: dict[str, str],
+        headers: dict[str, str],
+        request_id: str,
+    ) -> bytes:
         """The body of a proper answer: the listing, or the one connector that the path names."""
         scheme, _, token = headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or token not in self.tokens:
@@ -245,7 +254,7 @@ class Sandbox(State):
         if team_id not in self._teams:
             raise SandboxError(403, "The token's owner does not belong to this team.")
         if match["listing"] is None:
-            return orjson.dumps({"meta": {"request_id": "sandbox_team"}, "data": self._info(team_id)})
+            return orjson.dumps({"meta": {"request_id": request_id}, "data": self._info(team_id)})
         if match["identifier"] is not None:
             return orjson.dumps(self._of_connector(team_id, match, query))
         return self._listing(self._teams[team_id], include_configs or False)

@@ -125,11 +125,16 @@ def refusal(error: SandboxError, fault: Fault) -> Fault:
     return replace(fault, status=error.status, description=error.description)
 
 
+def new_request_id() -> str:
+    """32 of the contract's characters."""
+    return secrets.token_urlsafe(24)
+
+
 def compose(fault: Fault, limits: Mapping[str, str]) -> Answer:
     """The answer a fault describes: its raw body, an error envelope, or no body for a redirect."""
     request_id = fault.request_id if isinstance(fault.request_id, str) else None
     if fault.request_id is True:
-        request_id = secrets.token_urlsafe(24)  # 32 of the contract's characters
+        request_id = new_request_id()
     body = fault.body
     if body is None:
         body = b"" if 300 <= fault.status < 400 and fault.code is None else _envelope(fault, request_id)
