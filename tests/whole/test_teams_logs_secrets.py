@@ -7,15 +7,18 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import dlt
+import duckdb
 import pytest
 from dlt.common.pipeline import LoadInfo
 
 from supermetrics_connectors import supermetrics_source
 from supermetrics_connectors.exceptions import SupermetricsConfigurationError, SupermetricsUnauthorizedError
 from supermetrics_connectors.tables.contracts import ADDED, CONTRACTS
+from supermetrics_loader.cli.main import run
 from supermetrics_loader.run.load import run_load
 from supermetrics_loader.sandbox import OMIT, Fault, Sandbox
 from tests.helpers.expectations import OTHER, TEAM, Load, Query, Rows, configuration, failure
+from tests.helpers.kills import Moment, killed_between
 
 ALL = {"include_teams": True, "include_logs": True, "include_secrets": True}
 ONE_BY_ONE = {"workers": 1}
@@ -387,3 +390,30 @@ def test_configured(api: Sandbox, load: Load, rows: Rows) -> None:
     api.add_connector(TEAM, "WITH", configuration=configuration(auth="{{sec_a23f23d26}}"))
     load(**ALL, include_configs=True)
     assert len(rows("connector_configurations", "connector_identifier")) == 1
+
+
+KILLED = [
+    Moment(frozenset({"merge of connector_logs"}), frozenset({"rows of connector_logs"})),
+    Moment(frozenset({"merge of fetches"}), frozenset({"merge of connector_logs"})),
+    Moment(frozenset({"merge of connector_logs"}), frozenset({"merge of fetches", "merge of connector_secrets"})),
+]
+
+
+def test_a_load_that_is_killed_leaves_no_gap(api: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever that is, in a first load too: entries reach their table all at once, and the table is the mark."""
+    settings = {"API_KEY": api.token, "BASE_URL": api.url, "TEAM_IDS": str(TEAM)}
+    for name, value in settings.items():
+        monkeypatch.setenv(f"SOURCES__SUPERMETRICS__{name}", value)
+    api.log_page = 3
+    command = ["load", "--json", "--include-teams", "--include-logs", "--include-secrets"]
+    for number, moment in enumerate(KILLED):
+        api.add_log(TEAM, "CRM", *[entry(f"{number}-{n}", minutes(90 - 20 * number + n / 10)) for n in range(9)])
+        api.set_secrets(TEAM, "SHOP", {f"sec_{number}": "a"})
+        killed_between(command, moment)
+        assert run(command) == 0
+    with duckdb.connect("supermetrics_connectors.duckdb") as connection:
+        stored = connection.execute("select id from supermetrics.connector_logs order by id").fetchall()
+        secrets = connection.execute("select secret_placeholder from supermetrics.connector_secrets").fetchall()
+    assert [id_ for (id_,) in stored] == sorted(each["id"] for each in api.logs(TEAM, "CRM"))
+    assert ("sec_2",) in secrets
+    assert len(secrets) == 3

@@ -98,10 +98,10 @@ def show_result(result: LoadResult, look: str) -> None:
     seconds = (result.finished_at - result.started_at).total_seconds()
     show(f"Loaded {_teams(result)} in {seconds:.1f} s: {_sums(result)}.")
     if failing := _total(result, "connectors_failing"):
-        show(f"Of {failing} connectors something could not be had: table fetches says what, with the request_id.")
+        show(f"Of {_connectors(failing)} something could not be had: table fetches says what, with the request_id.")
     if result.left:
-        connectors = _total(result, "connectors_postponed")
-        show(f"Left for the next load, of {connectors} connectors: {result.left}.")
+        postponed = _connectors(_total(result, "connectors_postponed"))
+        show(f"Left for the next load, of {postponed}: {result.left}.")
     show(f"Data:    {result.location}, dataset {result.dataset_name}")
     show(f"Look at: {look}")
 
@@ -198,6 +198,10 @@ def show_error(text: str) -> None:
 def _changes(team: Mapping[str, Any]) -> int:
     columns = ("connectors_changed", "connectors_removed", "configurations_changed")
     return sum(team[column] or 0 for column in columns)
+
+
+def _connectors(count: int) -> str:
+    return f"{count} connector{'s' * (count != 1)}"
 
 
 def _total(result: LoadResult, column: str) -> int:
