@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from supermetrics_connectors.tables.contracts import ADDED as BESIDE_LISTINGS
 from supermetrics_connectors.tables.contracts import CONTRACTS, TIMESTAMP, TableName
 from supermetrics_connectors.tables.strategies import Strategy, Way
 
@@ -110,8 +111,10 @@ def test_what_is_compared_has_a_column_for_it() -> None:
         "connector_versions": "_dlt_id",
         "connector_configurations": "_dlt_id",
         "team_syncs": "",
+        **dict.fromkeys(BESIDE_LISTINGS, ""),  # compared row by row, in neighbours.py
     }
-    assert {name: contract.kind for name, contract in CONTRACTS.items()} == KINDS
+    assert {name: CONTRACTS[name].kind for name in KINDS} == KINDS
+    assert [CONTRACTS[name].kind for name in BESIDE_LISTINGS] == ["current", "log", "current", "current"]
 
 
 def test_a_contract_cannot_be_changed_by_who_reads_it() -> None:
