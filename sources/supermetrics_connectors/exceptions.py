@@ -21,6 +21,7 @@ may heal a `TransientException`; retry helpers and orchestrators go by these. Ev
 """
 
 import re
+from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from typing import ClassVar
 
@@ -168,6 +169,13 @@ def api_error_class(status_code: int) -> type[SupermetricsApiError]:
     """Returns the error class of a status of 4xx or 5xx."""
     default = SupermetricsServerError if status_code >= 500 else SupermetricsRequestError
     return _ERROR_BY_STATUS.get(status_code, default)
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yields an error and what led to it, the outermost first; nothing for none."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def _one_line(text: str) -> str:

@@ -11,7 +11,7 @@ import pytest
 from dlt.common.pipeline import LoadInfo
 from dlt.pipeline.exceptions import PipelineStepFailed
 
-from supermetrics_connectors.exceptions import SupermetricsError
+from supermetrics_connectors.exceptions import SupermetricsError, causes
 from supermetrics_loader.sandbox import Sandbox
 
 TEAM, OTHER = 936506, 941277
@@ -36,9 +36,7 @@ def failure(run: Callable[..., Any], *args: Any, **settings: Any) -> Supermetric
     """The source's own error behind the failed step of dlt."""
     with pytest.raises(PipelineStepFailed) as failed:
         run(*args, **settings)
-    error: BaseException | None = failed.value
-    while error is not None and not isinstance(error, SupermetricsError):
-        error = error.__cause__ or error.__context__
+    error = next((cause for cause in causes(failed.value) if isinstance(cause, SupermetricsError)), None)
     assert error is not None, failed.value
     assert str(error) in str(failed.value), "dlt's own text does not tell the cause"
     return error

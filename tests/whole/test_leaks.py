@@ -17,6 +17,7 @@ import pytest
 from supermetrics_connectors import SupermetricsError, supermetrics_source
 from supermetrics_connectors.api.client import SupermetricsClient
 from supermetrics_connectors.api.fetch import Fetcher
+from supermetrics_connectors.exceptions import causes
 from supermetrics_connectors.settings import ApiKey, Settings, SupermetricsConfiguration
 from supermetrics_loader.run.load import LoadFailedError, run_load
 from supermetrics_loader.sandbox import Fault, Sandbox
@@ -109,11 +110,7 @@ def told(error: BaseException) -> str:
         link = links.pop()
         link.stack = traceback.StackSummary.from_list([f for f in link.stack if f.filename != __file__])
         links += [each for each in (link.__cause__, link.__context__) if each]
-    attributes = []
-    seen: BaseException | None = error
-    while seen is not None:
-        attributes.append(f"{seen!r} {seen} {vars(seen)}")
-        seen = seen.__cause__ or seen.__context__
+    attributes = [f"{seen!r} {seen} {vars(seen)}" for seen in causes(error)]
     return "".join(report.format()) + "\n".join(attributes)
 
 

@@ -38,7 +38,8 @@ def changes(since: datetime | None, exit_code: bool, destination: str, dataset: 
     supermetrics-connectors changes --since 24h
     supermetrics-connectors changes --since 7d --json
     """  # noqa: D301 - \b is click's mark for lines that it must not wrap
-    from ..look.changes import NothingLoadedError, read_changes
+    from ..look.changes import read_changes
+    from ..look.reading import NothingLoadedError
     from . import console
 
     try:

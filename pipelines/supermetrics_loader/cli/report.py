@@ -25,7 +25,8 @@ def report(output: Path, destination: str, dataset: str) -> int:
 
     The page needs no network and no other file. Needs the extra `report`.
     """
-    from ..look.report import NothingLoadedError, write_report
+    from ..look.reading import NothingLoadedError
+    from ..look.report import write_report
 
     try:
         write_report(output, destination, dataset)

@@ -14,7 +14,7 @@ from supermetrics_connectors.api.listing import parse_timestamp
 from supermetrics_connectors.tables.changes import COLUMNS, select
 from supermetrics_connectors.tables.stored import as_instant
 
-from .reading import columns, open_for_reading
+from .reading import NothingLoadedError, columns, open_for_reading
 
 PATHS = {"paths_added": "+", "paths_removed": "-", "paths_changed": ""}
 """The columns with paths, and what stands before each of their paths in a text."""
@@ -22,10 +22,6 @@ _CLOCKS = ("detected_at", "updated_at", "previous_updated_at")
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 Row = dict[str, Any]
-
-
-class NothingLoadedError(Exception):
-    """There are no histories to ask."""
 
 
 def since(text: str, now: datetime) -> datetime:
@@ -61,11 +57,11 @@ def read_changes(destination: Any, dataset: str, after: datetime | None = None) 
     try:
         with open_for_reading(destination, dataset) as data:
             if not columns(data, "connector_versions"):
-                raise _nothing_loaded(dataset, data.location)
+                raise NothingLoadedError(dataset, data.location)
             configured = bool(columns(data, "connector_configurations"))
             _, rows = data.ask(select(data.table, data.column, data.strategy.json_constant.format, configured))
     except FileNotFoundError as missing:
-        raise _nothing_loaded(dataset, str(missing)) from None
+        raise NothingLoadedError(dataset, str(missing)) from None
     changes = [_plain(row) for row in rows]
     changes = [row for row in changes if not row["baseline"] and (after is None or row["detected_at"] >= after)]
     return sorted(changes, key=lambda row: (row["detected_at"], row["team_id"], row["connector_identifier"]))
@@ -76,10 +72,3 @@ def _plain(row: Sequence[Any]) -> Row:
     found |= {name: at.astimezone(timezone.utc) for name in _CLOCKS if (at := as_instant(found[name]))}
     found |= {name: json.loads(found[name]) if isinstance(found[name], str) else found[name] for name in PATHS}
     return found
-
-
-def _nothing_loaded(dataset: str, location: str) -> NothingLoadedError:
-    return NothingLoadedError(
-        f"Nothing has been loaded to the dataset {dataset} of {location}.\n"
-        "Load something first, such as: supermetrics-connectors load --sandbox --include-configs"
-    )

@@ -24,6 +24,21 @@ Answer = tuple[list[str], Sequence[Sequence[Any]]]
 """Names of columns, and rows."""
 
 
+class NothingLoadedError(Exception):
+    """There is nothing to read yet.
+
+    Args:
+        dataset: The dataset.
+        location: Where it would be, without credentials.
+    """
+
+    def __init__(self, dataset: str, location: str) -> None:
+        super().__init__(
+            f"Nothing has been loaded to the dataset {dataset} of {location}.\n"
+            "Load something first, such as: supermetrics-connectors load --sandbox --include-configs"
+        )
+
+
 class Data(Protocol):
     """What can be asked.
 
@@ -119,7 +134,7 @@ def open_for_reading(destination: Any, dataset: str) -> Iterator[Data]:
     """
     if destination == "duckdb":
         refuse_ambiguous_names(dataset)
-    target: Any = make_destination(destination) if isinstance(destination, str) else destination
+    target = make_destination(destination)
     data = named_dataset(target, dataset)
     client: Any = data.destination_client
     if isinstance(client, FilesystemClient):

@@ -28,7 +28,7 @@ from supermetrics_connectors.tables.stored import as_instant
 from ..harmless import harmless
 from . import charts, queries
 from .queries import Query
-from .reading import Data, columns, open_for_reading
+from .reading import Data, NothingLoadedError, columns, open_for_reading
 
 Row = dict[str, Any]
 
@@ -38,10 +38,6 @@ _LONGEST = 4_000
 """Characters of a text that are shown: more than the API's longest message has. A name may have millions."""
 _WITHOUT_ZONES = ("mysql", "sqlite")
 """Dialects whose times have no zone: what is stored is in UTC."""
-
-
-class NothingLoadedError(Exception):
-    """There is nothing to report on."""
 
 
 @dataclass(frozen=True)
@@ -127,22 +123,15 @@ def write_report(output: Path, destination: Any, dataset: str, now: datetime | N
         with open_for_reading(destination, dataset) as data:
             page = _page(Warehouse(data), now, {"dataset": dataset, "location": data.location})
     except FileNotFoundError as error:
-        raise _nothing_loaded(dataset, str(error)) from None
+        raise NothingLoadedError(dataset, str(error)) from None
     output.write_text(page, encoding="utf-8")
-
-
-def _nothing_loaded(dataset: str, location: str) -> NothingLoadedError:
-    return NothingLoadedError(
-        f"Nothing has been loaded to the dataset {dataset} of {location}.\n"
-        "Load something first, such as: supermetrics-connectors load --sandbox --include-configs"
-    )
 
 
 def _page(warehouse: Warehouse, now: datetime, about: Mapping[str, str]) -> str:
     has_syncs = "team_syncs" in warehouse.columns
     last_sync = warehouse.rows(queries.last_sync(), ["started_at"])[0]["started_at"] if has_syncs else None
     if last_sync is None:
-        raise _nothing_loaded(about["dataset"], about["location"])
+        raise NothingLoadedError(about["dataset"], about["location"])
     folder = Path(__file__).parent
     environment = Environment(
         loader=FileSystemLoader(folder),

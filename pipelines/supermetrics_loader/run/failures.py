@@ -13,6 +13,7 @@ from supermetrics_connectors.exceptions import (
     SupermetricsConfigurationError,
     SupermetricsError,
     SupermetricsUnreadableError,
+    causes,
 )
 from supermetrics_connectors.settings import API_KEY_VARIABLE
 
@@ -154,8 +155,4 @@ def exit_code(error: BaseException) -> Exit:
 
 def _find(error: BaseException | None, kind: type[TError]) -> TError | None:
     """The first error of a kind in a chain of causes."""
-    while error is not None:
-        if isinstance(error, kind):
-            return error
-        error = error.__cause__ or error.__context__
-    return None
+    return next((cause for cause in causes(error) if isinstance(cause, kind)), None)

@@ -8,8 +8,9 @@ what it holds. `team_syncs` is written when the rest is in: an `ok` there tells 
 import logging
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,6 +26,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_at
 
 from supermetrics_connectors import SupermetricsError, record_syncs, supermetrics_source
 from supermetrics_connectors.api.listing import Listing
+from supermetrics_connectors.exceptions import causes
 from supermetrics_connectors.settings import ApiKey, TableFormat
 from supermetrics_connectors.tables.batch import Batch, Run, sync_row
 from supermetrics_connectors.tables.changes import is_shown, show
@@ -77,7 +79,7 @@ class LoadResult:
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON: all but the single connectors, which `connector_changes` has, and the errors."""
-        told = asdict(replace(self, errors=[]))
+        told = vars(self)
         left_out = {"changes", "errors", *(name for name in ("team_names", "left") if not told[name])}
         return {name: value for name, value in told.items() if name not in left_out}
 
@@ -177,12 +179,10 @@ def _connected(pipeline: dlt.Pipeline) -> AbstractContextManager[Any, bool | Non
 
 def root_cause(error: BaseException) -> BaseException:
     """The source's own error below dlt's wrappers, or else the innermost reason."""
-    while not isinstance(error, SupermetricsError):
-        inner = error.__cause__ or error.__context__
-        if inner is None or isinstance(inner, StopIteration):  # the end of an iteration explains nothing
-            return error
-        error = inner
-    return error
+    outermost, *inner = causes(error)
+    # the end of an iteration explains nothing
+    told = [outermost, *takewhile(lambda cause: not isinstance(cause, StopIteration), inner)]
+    return next((cause for cause in told if isinstance(cause, SupermetricsError)), told[-1])
 
 
 def _run(pipeline: dlt.Pipeline, data: Any, **settings: Any) -> LoadInfo:

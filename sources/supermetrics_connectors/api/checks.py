@@ -140,6 +140,21 @@ def checked_object(value: Any, where: str) -> Record:
     return dict(value)
 
 
+def counted_list(payload: Record, name: str) -> tuple[int, list[Any]]:
+    """The API's `count` and the list that it counts."""
+    listed, count = payload.get(name), payload.get("count")
+    if not isinstance(listed, list):
+        raise UnexpectedError(f"Expected a list in `{name}`, {kind_of(listed)} arrived")
+    if not isinstance(count, int) or isinstance(count, bool) or count < 0:
+        raise UnexpectedError(f"Expected an integer ≥ 0 in `count`, {kind_of(count)} arrived")
+    return count, listed
+
+
+def is_of_another(record: Record, team_id: int) -> bool:
+    """Whether a record names another team; most name none."""
+    return record.get("team_id", team_id) not in (team_id, str(team_id), None)
+
+
 def checked_text(record: Record, name: str, where: str) -> str:
     """What has to be there and be text."""
     value = record.get(name)

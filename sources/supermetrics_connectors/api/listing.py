@@ -19,6 +19,8 @@ from .checks import (
     UnexpectedError,
     check_depth,
     check_texts,
+    counted_list,
+    is_of_another,
     kind_of,
     name_columns,
     quoted,
@@ -166,12 +168,7 @@ def read_listing(
 def _count_and_records(payload: Any) -> tuple[int, list[Any]]:
     if not isinstance(payload, dict):
         raise UnexpectedError(f"Expected a JSON object with count and connectors, {kind_of(payload)} arrived")
-    records, count = payload.get("connectors"), payload.get("count")
-    if not isinstance(records, list):
-        raise UnexpectedError(f"Expected a list in `connectors`, {kind_of(records)} arrived")
-    if not isinstance(count, int) or isinstance(count, bool) or count < 0:
-        raise UnexpectedError(f"Expected an integer ≥ 0 in `count`, {kind_of(count)} arrived")
-    return count, records
+    return counted_list(payload, "connectors")
 
 
 def _read_connector(record: Any, where: str, include_configs: bool) -> Record:
@@ -235,7 +232,7 @@ def _hash_configurations(connectors: Iterable[Record]) -> None:
 def _refuse_other_teams(payload: dict[str, Any], team_id: int) -> None:
     """The API does not say whose connectors it lists; should it do so one day, they must be those of this team."""
     for index, said in enumerate([payload, *payload["connectors"]]):
-        if said.get("team_id", team_id) not in (team_id, str(team_id), None):
+        if is_of_another(said, team_id):
             where = f"connectors[{index - 1}]" if index else "the answer"
             raise UnexpectedError(f"Expected {where} to be of team {team_id}, its `team_id` names another")
 

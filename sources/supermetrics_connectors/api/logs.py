@@ -1,7 +1,7 @@
 """`…/connectors/{connector_identifier}/logs`: what a connector did, newest first, paged backwards by time.
 
 Whether `before` is strict is not documented, nor that a page shorter than asked for is the last one, nor that entries
-come in the order of their times. None of that is relied on, see `backwards`.
+come in the order of their times. None of that is relied on, see `Backwards`.
 """
 
 import re

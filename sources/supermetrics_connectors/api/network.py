@@ -18,6 +18,7 @@ from ..exceptions import (
     SupermetricsConfigurationError,
     SupermetricsConnectionError,
     SupermetricsError,
+    causes,
 )
 from ..settings import is_loopback
 from .deadline import DeadlineAdapter
@@ -85,7 +86,7 @@ class Network:
             request_id: That of an answer that broke off.
             scrub: Takes the token out of a text.
         """
-        cause = _root_cause(error)
+        *_, cause = causes(error)  # requests and urllib3 wrap a refused connection three times
         said = scrub(_without_credentials(f"{type(cause).__name__}: {cause}"))
         asked = self._base_url
         if self._proxy:
@@ -106,13 +107,6 @@ class Network:
 class _Session(Session):
     def get_redirect_target(self, resp: Response) -> None:
         """Looks at no `Location`: requests reads it even where it may not follow, and fails on a malformed one."""
-
-
-def _root_cause(error: BaseException) -> BaseException:
-    """The innermost reason: requests and urllib3 wrap a refused connection three times."""
-    while (inner := error.__cause__ or error.__context__) is not None:
-        error = inner
-    return error
 
 
 def _without_credentials(text: str) -> str:

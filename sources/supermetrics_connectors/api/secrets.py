@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from .checks import Record, UnexpectedError, check_texts, checked_object, checked_text, kind_of, refuse_nul
+from .checks import Record, check_texts, checked_object, checked_text, counted_list, refuse_nul
 from .client import Answer, SupermetricsClient
 
 FIELDS = ("secret_placeholder", "secret_name")
@@ -43,12 +43,7 @@ def read_secrets(answer: Answer) -> Secrets:
     Raises:
         UnexpectedError: It is not what the documentation says.
     """
-    payload = checked_object(answer.payload, "the answer")
-    count, listed = payload.get("count"), payload.get("secrets")
-    if not isinstance(listed, list):
-        raise UnexpectedError(f"Expected a list in `secrets`, {kind_of(listed)} arrived")
-    if not isinstance(count, int) or isinstance(count, bool) or count < 0:
-        raise UnexpectedError(f"Expected an integer ≥ 0 in `count`, {kind_of(count)} arrived")
+    count, listed = counted_list(checked_object(answer.payload, "the answer"), "secrets")
     refuse_nul(listed, "secrets")
     records = [_read(each, f"secrets[{index}]") for index, each in enumerate(listed)]
     return Secrets({record["secret_placeholder"]: record for record in records}, count == len(listed))

@@ -9,6 +9,7 @@ from .checks import (
     check_integers,
     check_texts,
     checked_object,
+    is_of_another,
     name_columns,
     read_timestamps,
     refuse_nul,
@@ -35,7 +36,7 @@ def read_team(team_id: int, answer: Answer, column_name: Callable[[str], str]) -
     """
     team = checked_object(checked_object(answer.payload, "the answer").get("data"), "data")
     refuse_nul([team], "data")
-    if team.get("team_id", team_id) not in (team_id, str(team_id), None):
+    if is_of_another(team, team_id):
         raise UnexpectedError(f"Expected team {team_id}, the answer's `team_id` names another")
     check_texts(team, ("display_id", "name"), "data")
     check_integers(team, ("status",), "data")

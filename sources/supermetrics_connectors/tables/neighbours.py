@@ -6,14 +6,15 @@ next when the rate limit does not allow for everything, is what the table `fetch
 
 import hashlib
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import datetime
 from functools import cached_property
 from typing import TypeVar
 
 from ..api.checks import Record
-from ..api.listing import Listing
+from ..api.listing import LONG_AGO, Listing
 from ..api.neighbours import Endpoint, Fetched, Wish
 from ..documents.json_text import canonical_json
 from ..settings import Settings
@@ -27,7 +28,6 @@ Key = tuple[int, str]
 
 _AT_ONCE = 10_000
 """Log entries, or answers to other wishes, that become one Arrow table."""
-_NEVER = datetime.min.replace(tzinfo=timezone.utc)
 TRow = TypeVar("TRow")
 
 
@@ -110,7 +110,7 @@ class Neighbours:
     def _fetches(self) -> dict[tuple[int, str, str], datetime]:
         """When each thing was asked for last."""
         rows = self._rows(FETCHES, *FETCHES.key, "fetched_at")
-        return {(*_key(row), row["endpoint"]): as_instant(row["fetched_at"]) or _NEVER for row in rows}
+        return {(*_key(row), row["endpoint"]): as_instant(row["fetched_at"]) or LONG_AGO for row in rows}
 
     def _rows(self, contract: Contract, *columns: str) -> list[Record]:
         return self._ask(contract, lambda reader: list(reader.every(contract, columns, self.settings.team_ids)))
@@ -144,7 +144,7 @@ class Neighbours:
         asked = {"team": self.settings.include_teams, "secrets": self.settings.include_secrets}
         asked["logs"] = self.settings.include_logs
         ranked = [
-            ((self._fetches.get((team_id, name, endpoint), _NEVER), turn, rank), Wish(endpoint, team_id, name))
+            ((self._fetches.get((team_id, name, endpoint), LONG_AGO), turn, rank), Wish(endpoint, team_id, name))
             for team_id, names in self._listed.items()
             for turn, name in enumerate(("", *names))
             for rank, endpoint in enumerate(_ENDPOINTS)
@@ -181,7 +181,7 @@ class Neighbours:
         """Without the log entries that are stored: of those that are not newer than all stored ones, by their ids."""
         if self.full_refresh or self.reader is None:
             return part
-        again = [entry for entry in part.entries if entry["log_time"] <= self.newest.get(_key(entry), _NEVER)]
+        again = [entry for entry in part.entries if entry["log_time"] <= self.newest.get(_key(entry), LONG_AGO)]
         ids = [entry["id"] for entry in again]
         stored = {
             (*_key(row), row["id"]) for row in self.reader().rows(CONNECTOR_LOGS, CONNECTOR_LOGS.key, "id", ids) if ids
@@ -234,11 +234,9 @@ class Neighbours:
 
     def sync_rows(self) -> Iterator[Record]:
         """The rows of `team_syncs`, with what became of the rest."""
+        postponed, failing = map(_connectors_by_team, (self._postponed, self._failing))
         for team_id, row in self.syncs.items():
-            yield row | {
-                "connectors_postponed": _connectors_of(team_id, self._postponed),
-                "connectors_failing": _connectors_of(team_id, self._failing),
-            }
+            yield row | {"connectors_postponed": postponed[team_id], "connectors_failing": failing[team_id]}
 
     def _know(self, team: Record) -> None:
         if team.get("name"):
@@ -273,8 +271,8 @@ def _fetch_row(found: Fetched) -> Record:
     }
 
 
-def _connectors_of(team_id: int, keys: set[Key]) -> int:
-    return sum(team == team_id and name != "" for team, name in keys)
+def _connectors_by_team(keys: set[Key]) -> Counter[int]:
+    return Counter(team_id for team_id, name in keys if name)
 
 
 def _key(row: Record) -> Key:
