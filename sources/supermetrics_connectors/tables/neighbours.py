@@ -240,6 +240,11 @@ class Neighbours:
                 "connectors_failing": _connectors_of(team_id, self._failing),
             }
 
+    @property
+    def failing(self) -> int:
+        """Of how many teams and connectors something could not be had."""
+        return len(self._failing)
+
     def _know(self, team: Record) -> None:
         if team.get("name"):
             self.names[team["team_id"]] = team["name"]
