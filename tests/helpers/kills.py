@@ -60,7 +60,7 @@ def killed_between(arguments: list[str], moment: Moment) -> None:
 
 def _prepare() -> None:
     """Has all modules imported once, by a process from which the others are forked: that is half of their time."""
-    path = str(Path(__file__).parents[1])
+    path = str(Path(__file__).parents[2])
     with mock.patch.dict(os.environ, PYTHONPATH=path):
         _context.set_forkserver_preload([__name__])
         forkserver.ensure_running()

@@ -204,8 +204,8 @@ def test_every_column_of_a_new_project_is_described(project: Path, shipped: Sand
         import dlt, json
         from {NAME} import supermetrics_source
         pipeline = dlt.pipeline("described", destination="duckdb", dataset_name="supermetrics")
-        more = dict(include_teams=True, include_logs=True, include_secrets=True)
-        pipeline.run(supermetrics_source(include_configs=True, **more))
+        everything = dict(include_configs=True, include_teams=True, include_logs=True, include_secrets=True)
+        pipeline.run(supermetrics_source(**everything))
         told = {{}}
         for table in pipeline.default_schema.data_tables():
             columns = {{name: column.get("description") for name, column in table["columns"].items()}}

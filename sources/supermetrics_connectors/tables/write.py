@@ -118,7 +118,7 @@ def _text_may_be_json() -> Iterator[None]:
 def write_each_piece() -> None:
     """Has dlt write each piece as it comes: it would collect 5000 rows, of any size, for one row group."""
     name = "data_writer.buffer_max_items"
-    setting = f"supermetrics_connectors.{name}"
+    setting = f"sources.supermetrics_connectors.{name}"
     if dlt.config.get(name) is None and dlt.config.get(setting) is None:
         dlt.config[setting] = 1
 
