@@ -60,10 +60,10 @@ def test_check_says_beforehand_what_a_load_takes(api: Sandbox, cli: Callable[...
 def test_a_load_names_the_teams_and_says_what_it_left(api: Sandbox, cli: Callable[..., str]) -> None:
     """To a person and to a program; it went well all the same."""
     api.fault(Fault(403), path="/C0/secrets")
+    api.fault(Fault(404), path=f"/{TEAM}")
     said = cli("load", *ALL)
-    assert "Nordic Marketing" in said
     assert "Loyalty & Retail" in said
-    assert "Of 1 connector something could not be had: table fetches says what, with the request_id.\n" in said
+    assert "Could not be had of 2 teams or connectors: table fetches says what, with the request_id.\n" in said
     api.rate_limit = 44
     result = json.loads(cli("load", *ALL, "--json"))
     assert result["left"].endswith("are left of this hour and 22 are kept for listings")

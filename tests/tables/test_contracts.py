@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from supermetrics_connectors.tables.contracts import ADDED as BESIDE_LISTINGS
 from supermetrics_connectors.tables.contracts import CONTRACTS, TIMESTAMP, TableName
 from supermetrics_connectors.tables.strategies import Strategy, Way
 
@@ -59,10 +58,24 @@ KINDS: dict[TableName, str] = {
     "connector_versions": "history",
     "connector_configurations": "history",
     "team_syncs": "log",
+    "teams": "current",
+    "connector_logs": "log",
+    "connector_secrets": "current",
+    "fetches": "current",
 }
+KEYS: dict[TableName, tuple[str, ...]] = {
+    "teams": ("team_id",),
+    "connector_logs": (*KEY, "id"),
+    "connector_secrets": (*KEY, "secret_placeholder"),
+    "fetches": (*KEY, "endpoint"),
+}
+"""Those of tables that share the way in which they are written with another one, and not its key."""
 WAYS: tuple[Way, ...] = ("mirror", "append", "versions", "snapshots")
 JSON = {"configuration_json", "paths_added", "paths_removed", "paths_changed", "redacted_paths"}
-REQUIRED = {"team_id", "connector_identifier", "_dlt_id", "started_at", "status", "snapshot_at", "_dlt_valid_from"}
+REQUIRED = {
+    *("team_id", "connector_identifier", "_dlt_id", "started_at", "status", "snapshot_at", "_dlt_valid_from"),
+    *("id", "log_time", "secret_placeholder", "endpoint"),
+}
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -72,9 +85,10 @@ def test_a_table_has_its_columns_and_those_that_steer_how_it_is_written(name: Ta
     contract = CONTRACTS[name]
     schema = contract.schema(way)
     assert schema.names == [column.name for column in contract.columns] + ADDED[KINDS[name], way]
-    assert {field.name for field in schema if not field.nullable} == REQUIRED & set(schema.names)
+    always = REQUIRED - ({"status"} if name != "team_syncs" else set())
+    assert {field.name for field in schema if not field.nullable} == always & set(schema.names)
     instants = {field.name for field in schema if field.type == TIMESTAMP}
-    assert instants == {each for each in schema.names if each.endswith(("_at", "_from", "_to"))}
+    assert instants == {each for each in schema.names if each.endswith(("_at", "_from", "_to", "_time"))}
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -84,7 +98,9 @@ def test_dlt_is_told_how_to_write_a_table(name: TableName, way: Way) -> None:
     contract = CONTRACTS[name]
     hints = copy.deepcopy(contract.hints(Strategy(way, "parquet", "", json_type="text"), AT))
     columns, table = hints.pop("columns"), hints.pop("additional_table_hints")
-    assert hints == {**DISPOSITIONS[KINDS[name], way], "file_format": "parquet"}
+    told = DISPOSITIONS[KINDS[name], way]
+    key = {"primary_key": KEYS[name]} if name in KEYS and told["primary_key"] else {}
+    assert hints == {**told, **key, "file_format": "parquet"}
     assert table == {"description": contract.about}
     assert list(columns) == contract.schema(way).names
     for column in contract.columns:
@@ -111,10 +127,9 @@ def test_what_is_compared_has_a_column_for_it() -> None:
         "connector_versions": "_dlt_id",
         "connector_configurations": "_dlt_id",
         "team_syncs": "",
-        **dict.fromkeys(BESIDE_LISTINGS, ""),  # compared row by row, in neighbours.py
+        **dict.fromkeys(("teams", "connector_logs", "connector_secrets", "fetches"), ""),
     }
-    assert {name: CONTRACTS[name].kind for name in KINDS} == KINDS
-    assert [CONTRACTS[name].kind for name in BESIDE_LISTINGS] == ["current", "log", "current", "current"]
+    assert {name: contract.kind for name, contract in CONTRACTS.items()} == KINDS
 
 
 def test_a_contract_cannot_be_changed_by_who_reads_it() -> None:

@@ -97,8 +97,8 @@ def show_result(result: LoadResult, look: str) -> None:
     _show_teams(result)
     seconds = (result.finished_at - result.started_at).total_seconds()
     show(f"Loaded {_teams(result)} in {seconds:.1f} s: {_sums(result)}.")
-    if failing := _total(result, "connectors_failing"):
-        show(f"Of {_connectors(failing)} something could not be had: table fetches says what, with the request_id.")
+    if result.failing:
+        show(f"Could not be had of {result.failing} teams or connectors: table fetches says what, with the request_id.")
     if result.left:
         postponed = _connectors(_total(result, "connectors_postponed"))
         show(f"Left for the next load, of {postponed}: {result.left}.")

@@ -57,6 +57,7 @@ class LoadResult:
         errors: Those of the teams that failed while others were loaded (`on_team_error="skip"`), not in `as_dict`.
         team_names: What teams are called, by id; of a run that asks for that.
         left: Why something besides the listings was left for a later run; None if nothing was.
+        failing: Of how many teams and connectors something besides the listings could not be had.
     """
 
     pipeline_name: str
@@ -71,6 +72,7 @@ class LoadResult:
     errors: list[SupermetricsError] = field(default_factory=list)
     team_names: dict[int, str] = field(default_factory=dict)
     left: str | None = None
+    failing: int = 0
 
     @property
     def failed(self) -> list[dict[str, Any]]:
@@ -80,7 +82,7 @@ class LoadResult:
     def as_dict(self) -> dict[str, Any]:
         """For JSON: all but the single connectors, which `connector_changes` has, and the errors."""
         told = vars(self)
-        left_out = {"changes", "errors", *(name for name in ("team_names", "left") if not told[name])}
+        left_out = {"changes", "errors", *(name for name in ("team_names", "left", "failing") if not told[name])}
         return {name: value for name, value in told.items() if name not in left_out}
 
 
@@ -166,6 +168,7 @@ def run_load(pipeline: dlt.Pipeline, **settings: Any) -> LoadResult:
         errors=syncs.errors,
         team_names=more.names if (more := syncs.run.neighbours if syncs.run else None) else {},
         left=more.reason if more else None,
+        failing=more.failing if more else 0,
     )
 
 

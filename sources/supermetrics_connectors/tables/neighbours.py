@@ -238,6 +238,11 @@ class Neighbours:
         for team_id, row in self.syncs.items():
             yield row | {"connectors_postponed": postponed[team_id], "connectors_failing": failing[team_id]}
 
+    @property
+    def failing(self) -> int:
+        """Of how many teams and connectors something could not be had."""
+        return len(self._failing)
+
     def _know(self, team: Record) -> None:
         if team.get("name"):
             self.names[team["team_id"]] = team["name"]
