@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -26,6 +27,8 @@ pytest.register_assert_rewrite("tests.helpers.expectations")
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
 hypothesis.settings.load_profile("repeatable")
 
+_PACKAGES = ("supermetrics_connectors", "supermetrics_loader")
+
 
 @pytest.fixture(autouse=True)
 def _isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
@@ -38,7 +41,10 @@ def _isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
     monkeypatch.setenv("RUNTIME__DLTHUB_TELEMETRY", "false")
     monkeypatch.chdir(tmp_path)
     Container()[PluggableRunContext].reload_providers()
+    levels = {logger: logger.level for logger in map(logging.getLogger, (None, *_PACKAGES))}
     yield
+    for logger, level in levels.items():  # `load -v` and `-q` in the process of the tests
+        logger.setLevel(level)
     if (context := Container()[PipelineContext]).is_active():
         context.deactivate()
 
