@@ -62,7 +62,10 @@ def leased(client: SqlClientBase[Any] | None, pipeline: dlt.Pipeline, team_ids: 
     try:
         yield
     finally:
-        client.execute_sql("SELECT pg_advisory_unlock_all()")
+        try:
+            client.execute_sql("SELECT pg_advisory_unlock_all()")
+        except DatabaseException as error:  # whatever came of the run matters more
+            logger.warning("The connection that held the lease was lost, and the lease with it: %s", error)
 
 
 def _key(dataset: str, name: str) -> int:

@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable
 from datetime import datetime, timezone
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import dlt
@@ -16,12 +15,9 @@ from dlt.common.pipeline import LoadInfo
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.load_connectors import run
 from pipelines.runs import run_load
 from pipelines.sandbox import Fault, Sandbox
 from sources.supermetrics_connectors.changes import select
-from tests.test_kill import ARGUMENTS, MOMENTS, killed_within_the_load
-from tests.warehouse import Warehouse
 
 TEAM, OTHER = 936506, 941277
 
@@ -291,75 +287,3 @@ def _write_history(
             f"insert into {table} values (1, ?, ?, ?, null, ?, null, null, to_timestamp(?), to_timestamp(?), 'load')",
             [name, content, name, came, start, end],
         )
-
-
-# --- loads that were killed -------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def customer(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
-    """A team that the command line has loaded once."""
-    for name in ("EDIT", "CONFIGURE", "DELETE", "KEEP"):
-        sandbox.add_connector(TEAM, name, updated_at="2025-01-01", configuration=configuration(v=1))
-    monkeypatch.setenv("SUPERMETRICS_API_KEY", sandbox.token)
-    monkeypatch.setenv("SOURCES__SUPERMETRICS__BASE_URL", sandbox.url)
-    monkeypatch.setenv("SOURCES__SUPERMETRICS__TEAM_IDS", str(TEAM))
-    monkeypatch.setenv("SOURCES__SUPERMETRICS__REQUEST_BACKOFF_FACTOR", "0")
-    assert run([*ARGUMENTS]) == 0
-    return sandbox
-
-
-@pytest.fixture
-def warehouse(tmp_path: Path) -> Warehouse:
-    """The file that the command line writes to."""
-    return Warehouse(tmp_path / "supermetrics_connectors.duckdb")
-
-
-def change(sandbox: Sandbox) -> None:
-    """One change of each kind."""
-    sandbox.edit_connector(TEAM, "EDIT", name="edited", updated_at="2025-01-01")
-    configured = configuration(v=2)
-    sandbox.edit_connector(TEAM, "CONFIGURE", configuration=configured, updated_at="2025-01-01")
-    sandbox.delete_connector(TEAM, "DELETE")
-    sandbox.add_connector(TEAM, "NEW", updated_at="2025-01-01", configuration=configuration(v=1))
-
-
-CHANGED = [
-    ("CONFIGURE", "configuration_changed"),
-    ("DELETE", "removed"),
-    ("EDIT", "updated"),
-    ("NEW", "added"),
-]
-
-
-def told(warehouse: Warehouse) -> list[tuple[str, str]]:
-    """The changes in the file."""
-    found = warehouse.query("select connector_identifier, change from connector_changes where not baseline")
-    return sorted((row["connector_identifier"], row["change"]) for row in found)
-
-
-@pytest.mark.parametrize(("held", "last"), [moment for moment in MOMENTS if moment[0].startswith("merge of ")])
-def test_a_killed_load_s_changes_are_told_once(customer: Sandbox, warehouse: Warehouse, held: str, last: str) -> None:
-    """However much of it the warehouse has, half merged rows included."""
-    change(customer)
-    killed_within_the_load(held, last)
-    for _ in range(2):
-        assert run([*ARGUMENTS]) == 0
-        assert told(warehouse) == CHANGED
-    assert warehouse.query("select count(*) as n from connector_changes where baseline") == [{"n": 2}]
-    found = warehouse.query("select paths_changed from connector_changes where change = 'configuration_changed'")
-    assert {row["paths_changed"] for row in found} == {None, '["$.v"]'}
-
-
-def test_a_first_load_that_was_killed_leaves_one_baseline(
-    sandbox: Sandbox, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Nothing was known before, and nothing is known twice."""
-    monkeypatch.setenv("SUPERMETRICS_API_KEY", sandbox.token)
-    monkeypatch.setenv("SOURCES__SUPERMETRICS__BASE_URL", sandbox.url)
-    monkeypatch.setenv("SOURCES__SUPERMETRICS__TEAM_IDS", str(TEAM))
-    sandbox.add_connector(TEAM, "A", configuration=configuration())
-    killed_within_the_load("rows of connectors", "rows of connector_versions")
-    assert run([*ARGUMENTS]) == 0
-    assert warehouse.query("select count(*) as n from connector_changes") == [{"n": 2}]
-    assert told(warehouse) == []

@@ -16,7 +16,7 @@ import pytest
 
 from pipelines.load_connectors import run
 from pipelines.sandbox import Fault, Sandbox
-from tests.destinations import Place, destination_at
+from tests.destinations import Place, destination_at, parsed
 from tests.kills import Moment, killed_between, started
 from tests.warehouse import Warehouse, listed_configurations, listed_connectors
 
@@ -243,6 +243,28 @@ def test_a_first_load_is_killed_and_repeated(customer: Sandbox, anywhere: Target
         contents = warehouse.contents()
     assert anywhere.load() == 0
     assert anywhere.warehouse().contents() == contents
+
+
+CHANGED = [("C0", "updated"), ("C1", "configuration_changed"), ("C2", "removed"), ("NEW", "added")]
+
+
+def test_a_killed_load_s_changes_are_told_once(customer: Sandbox, anywhere: Target) -> None:
+    """However much of it the tables have, half merged rows included; and once more by no later run."""
+    dataset = anywhere.dataset
+    for number, moment in enumerate(anywhere.moments(first=False)[:6]):
+        anywhere.dataset = f"{dataset}_{number}"
+        assert anywhere.load() == 0
+        undo = change_and_back(customer)
+        killed_between(anywhere.arguments, moment)
+        assert anywhere.load() == 0
+        assert anywhere.load() == 0
+        rows = anywhere.place.rows("connector_changes", anywhere.dataset)
+        changes = sorted((row["connector_identifier"], row["change"]) for row in rows if not row["baseline"])
+        assert changes == sorted(CHANGED * len(TEAMS)), moment
+        assert len(rows) == len(changes) + 2 * len(TEAMS), moment
+        found = {row["paths_added"] and str(parsed(row["paths_added"])) for row in rows}
+        assert found == {None, "['$.edited']"}, moment
+        undo()
 
 
 def a_run_fails(sandbox: Sandbox, target: Target) -> None:
