@@ -359,6 +359,23 @@ def test_two_runs_at_once_of_the_same_teams(place: Place, sandbox: Sandbox, writ
         assert_equal_to_the_api(place, sandbox)
         told = [row for row in place.rows("connector_changes") if not row["baseline"]]
         assert len(told) == 3 * (turn + 1)
+        assert place.copied(place.folder / "copy.duckdb").overlapping_versions() == []
+
+
+def test_copies_of_versions_are_deleted(place: Place, sandbox: Sandbox) -> None:
+    """Two runs at once, or one and a half, have each written what they found."""
+    for name in "AB":
+        sandbox.add_connector(TEAM, name, configuration=configuration(a=name))
+    place.load(sandbox)
+    sandbox.edit_connector(TEAM, "A", name="edited", configuration=configuration(a="edited"))
+    place.load(sandbox)
+    for table in ("connector_versions", "connector_configurations"):
+        before = place.rows(table)
+        place.add_copies(table)
+        assert len(place.rows(table)) == 2 * len(before)
+        place.load(sandbox)
+        after = [row["_dlt_load_id"] for row in place.rows(table)]
+        assert sorted(after) == sorted(row["_dlt_load_id"] for row in before)
 
 
 def run_writers(place: Place, sandbox: Sandbox, shares: list[list[int]], code: str | None = None) -> None:
