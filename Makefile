@@ -6,11 +6,11 @@ VENV     := .venv
 BIN      := $(VENV)/bin
 STAMP    := $(VENV)/.installed
 DATABASE := supermetrics_connectors.duckdb
-LOWEST   := client compare exceptions incremental listing memory settings source tables upgrade
+LOWEST   := tests/test_*.py tests/api/test_client.py tests/api/test_listing.py tests/tables/test_tables.py tests/whole/test_incremental.py tests/whole/test_memory.py tests/whole/test_source.py tests/whole/test_upgrade.py
 ORCHESTRATORS := airflow dagster prefect
 
 .DEFAULT_GOAL := help
-.PHONY: help load bench test test-orchestrators check format clean
+.PHONY: help load bench mutants test test-orchestrators check format clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -33,12 +33,21 @@ test-report: $(STAMP) .venv-notebook/.installed ## try the report, the notebook 
 	@$(INSTALL_CHROMIUM)
 	@$(BIN)/python -m pytest -o addopts="-ra --strict-markers --strict-config" tests/browser
 
+test-wheel: $(STAMP) ## build the wheel, and run it where nothing else is
+	@$(BIN)/python -m pytest -o addopts="-ra --strict-markers --strict-config" tests/wheel
+
 test-ducklake: .venv-ducklake/.installed ## run the tests of the destinations with DuckDB 1.5 and DuckLake
-	@.venv-ducklake/bin/python -m pytest tests/test_destinations.py -k "duckdb or ducklake"
+	@.venv-ducklake/bin/python -m pytest tests/whole/test_destinations.py -k "duckdb or ducklake"
+
+test-dbt: .venv-dbt/.installed ## run the dbt project over a file that was loaded
+	@.venv-dbt/bin/python -m pytest -o addopts="-ra --strict-markers --strict-config" tests/dbt
+
+mutants: .venv-mutants/.installed ## change what must not break, line by line: do the tests notice? (half an hour)
+	@.venv-mutants/bin/python -m tests.mutants
 
 test-lowest: .venv-lowest/.installed ## run tests with the lowest versions that are allowed
-	@.venv-lowest/bin/python -m pytest -W default $(LOWEST:%=tests/test_%.py)
-	@.venv-lowest/bin/python -m pytest -W default tests/test_destinations.py -k duckdb
+	@.venv-lowest/bin/python -m pytest -W default $(LOWEST)
+	@.venv-lowest/bin/python -m pytest -W default tests/whole/test_destinations.py -k duckdb
 
 # An orchestrator's packages do not go together with another's: each has its .venv-NAME.
 test-%: .venv-%/.installed
@@ -54,7 +63,7 @@ format: $(STAMP) ## format the code and apply the safe fixes
 	@$(BIN)/python -m ruff check --fix .
 
 clean: ## remove .venv, caches and build results; loaded data stays
-	rm -rf $(VENV) .venv-ducklake .venv-lowest $(ORCHESTRATORS:%=.venv-%) .venv-notebook build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-dbt .venv-ducklake .venv-lowest .venv-mutants $(ORCHESTRATORS:%=.venv-%) .venv-notebook build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find sources pipelines tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The three connectors of each team that were updated last.
@@ -119,7 +128,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 # The tests' own packages are the dependency group of the same name.
-.venv-ducklake/.installed .venv-lowest/.installed: .venv-%/.installed: pyproject.toml constraints/%.txt
+.venv-dbt/.installed .venv-ducklake/.installed .venv-lowest/.installed .venv-mutants/.installed: .venv-%/.installed: pyproject.toml constraints/%.txt
 	@$(call NEW_VENV,.venv-$*)
 	@echo "Installing the project and what its tests need into .venv-$*"
 	@.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check --upgrade --constraint constraints/$*.txt pip

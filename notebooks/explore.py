@@ -17,7 +17,7 @@ def _():
     import dlt
     import marimo as mo
 
-    from pipelines.targets import make_destination
+    from supermetrics_loader.run.targets import make_destination
 
     return dlt, make_destination, mo, os
 

@@ -1,7 +1,8 @@
 """Loads the connectors of your Supermetrics teams, then shows some of what is there. Keep what you need of it."""
 
 import dlt
-from supermetrics_connectors import supermetrics_source  # type: ignore[import-not-found] # lies beside this script
+
+from supermetrics_connectors import supermetrics_source
 
 
 def load_connectors() -> None:

@@ -16,11 +16,11 @@ from dlt.common.configuration.container import Container
 from dlt.common.configuration.specs.pluggable_run_context import PluggableRunContext
 from dlt.common.pipeline import LoadInfo, PipelineContext
 
-from pipelines.sandbox import Sandbox
-from sources.supermetrics_connectors import supermetrics_source
+from supermetrics_connectors import supermetrics_source
+from supermetrics_loader.sandbox import Sandbox
 
 # so that a failing comparison there is explained as in a test
-pytest.register_assert_rewrite("tests.expectations")
+pytest.register_assert_rewrite("tests.helpers.expectations")
 
 # The same examples in every run: a test that fails on somebody else's change helps nobody.
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)

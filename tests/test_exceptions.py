@@ -9,8 +9,8 @@ from datetime import datetime, timedelta, timezone
 import pytest
 from dlt.common.exceptions import TerminalException, TransientException
 
-from sources.supermetrics_connectors import exceptions
-from sources.supermetrics_connectors.exceptions import (
+from supermetrics_connectors import exceptions
+from supermetrics_connectors.exceptions import (
     SupermetricsApiError,
     SupermetricsConfigurationError,
     SupermetricsConnectionError,

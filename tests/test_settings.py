@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sources.supermetrics_connectors.exceptions import SupermetricsConfigurationError
-from sources.supermetrics_connectors.settings import (
+from supermetrics_connectors.exceptions import SupermetricsConfigurationError
+from supermetrics_connectors.settings import (
     MAX_TEAM_ID,
     ApiKey,
     Settings,

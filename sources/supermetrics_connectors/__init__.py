@@ -11,12 +11,9 @@ from dlt.common.runtime.collector import NULL_COLLECTOR
 from dlt.common.typing import TSecretStrValue
 from dlt.extract import DltResource
 
-from .batch import Batch, Run
-from .changes import show_changes, told_apart
-from .contracts import CONNECTOR_CONFIGURATIONS, CONNECTOR_VERSIONS, CONNECTORS, TEAM_SYNCS, Contract
+from .api.fetch import Fetcher, OnProgress
+from .api.listing import Record
 from .exceptions import SupermetricsError
-from .fetch import Fetcher, OnProgress
-from .listing import Record
 from .settings import (
     DEFAULT_BASE_URL,
     DEFAULT_MAX_ANSWER_BYTES,
@@ -25,7 +22,10 @@ from .settings import (
     SupermetricsConfiguration,
     TableFormat,
 )
-from .write import arrow, as_it_is, column_name, refuse_mixture, refuse_other_dispositions
+from .tables.batch import Batch, Run
+from .tables.changes import show_changes, told_apart
+from .tables.contracts import CONNECTOR_CONFIGURATIONS, CONNECTOR_VERSIONS, CONNECTORS, TEAM_SYNCS, Contract
+from .tables.write import arrow, as_it_is, column_name, refuse_mixture, refuse_other_dispositions
 
 logger = logging.getLogger(__name__)
 
@@ -114,7 +114,7 @@ def listings(settings: Settings) -> Iterator[Batch]:
 def connectors(batch: Batch) -> Iterator[Any]:
     """One row a connector, as the API lists it now."""
     if batch.run.strategy.way == "versions":
-        from .delta import delete_doubled  # noqa: PLC0415 - deltalake is installed where it is needed
+        from .tables.delta import delete_doubled  # noqa: PLC0415 - deltalake is installed where it is needed
 
         delete_doubled(CONNECTORS, batch.doubled(CONNECTORS))
     yield from arrow(batch.run, CONNECTORS, list(batch.connector_rows()))
@@ -140,7 +140,7 @@ def _versions(batch: Batch, contract: Contract, rows: list[Record]) -> Iterator[
     """New versions of a history, and the end of the stored ones that they put an end to."""
     ended = list(batch.superseded_rows(contract))
     if ended and batch.run.strategy.way == "versions":
-        from .delta import closed  # noqa: PLC0415 - deltalake is installed where it is needed
+        from .tables.delta import closed  # noqa: PLC0415 - deltalake is installed where it is needed
 
         yield from as_it_is(batch.run, contract, closed(contract, [row["_dlt_id"] for row in ended], batch.run.at))
         ended = []

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from .listing import Listing, Record, canonical_json
+from .api.listing import Listing, Record, canonical_json
 
 REWRITTEN = "."
 """Stands in a `_dlt_id` between what the row says and when it was written anew, see `row_id`."""

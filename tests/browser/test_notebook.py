@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.load_connectors import run
+from supermetrics_loader.cli.main import run
 from tests.browser.chromium import Chromium
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -9,10 +9,10 @@ from typing import Any
 import dlt
 import pytest
 
-from pipelines.load_connectors import run
-from pipelines.sandbox import Sandbox
+from supermetrics_loader.cli.main import run
+from supermetrics_loader.sandbox import Sandbox
 from tests.browser.chromium import Chromium
-from tests.report_data import SCRIPT, load_everything, shown
+from tests.helpers.report_data import SCRIPT, load_everything, shown
 
 READ_NUMBERS = """({
   sql: Object.fromEntries([...document.querySelectorAll("pre[data-query]")].map(e => [e.dataset.query, e.textContent])),

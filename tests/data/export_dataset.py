@@ -13,8 +13,8 @@ from typing import Any
 import dlt
 import duckdb
 
-from pipelines.runs import run_load
-from pipelines.sandbox import Sandbox
+from supermetrics_loader.run.load import run_load
+from supermetrics_loader.sandbox import Sandbox
 
 FOLDER = Path(__file__).parent
 

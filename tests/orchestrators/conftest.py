@@ -12,7 +12,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from pipelines.sandbox import Fault, Sandbox
+from supermetrics_loader.sandbox import Fault, Sandbox
 
 # Each tool reads where it keeps its things, and whether it may report its use, when it is imported.
 _HOME = Path(tempfile.mkdtemp(prefix="orchestrators_"))

@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-import pipelines.failures  # no Airflow in this process: it is run as from a shell
 from tests.orchestrators.conftest import (
     FORBIDDEN,
     GOOD,
@@ -25,7 +24,8 @@ from tests.orchestrators.conftest import (
     check_what_is_left,
 )
 
-DAG_FILE = Path(pipelines.failures.__file__).with_name("airflow_dag.py")
+# no Airflow in this process: it is run as from a shell
+DAG_FILE = Path(__file__).parents[2] / "pipelines" / "orchestrators" / "airflow_dag.py"
 AIRFLOW_HOME = Path(os.environ["AIRFLOW_HOME"])
 PATIENCE = 300.0  # seconds
 

@@ -25,13 +25,13 @@ from tests.orchestrators.conftest import (
 def test_definitions_load_without_a_key() -> None:
     """A code location is imported where there may be no key: in CI, or in the web server."""
     environment = {name: value for name, value in os.environ.items() if name != "SUPERMETRICS_API_KEY"}
-    script = "from pipelines.dagster_assets import defs; print(defs.resolve_job_def('load_supermetrics').name)"
+    script = "from orchestrators.dagster_assets import defs; print(defs.resolve_job_def('load_supermetrics').name)"
     subprocess.run([sys.executable, "-W", "ignore", "-c", script], env=environment, check=True, capture_output=True)
 
 
 def test_one_bad_team_is_one_red_partition_and_its_failure_carries_the_request_id(fleet: Fleet) -> None:
     """Partitions by team: failure metadata for whoever is on call, asset metadata for whoever looks at the catalog."""
-    from pipelines.dagster_assets import supermetrics_assets
+    from orchestrators.dagster_assets import supermetrics_assets
 
     with dg.instance_for_test() as instance:
         runs = {
@@ -75,7 +75,7 @@ def test_one_bad_team_is_one_red_partition_and_its_failure_carries_the_request_i
 
 def test_assets_say_what_was_seen_changed_and_removed(fleet: Fleet) -> None:
     """The asset's metadata answers "did anything change?" without a query."""
-    from pipelines.dagster_assets import supermetrics_assets
+    from orchestrators.dagster_assets import supermetrics_assets
 
     told = []
     for identifier in (None, "T3S70"):

@@ -13,7 +13,7 @@ def test_one_bad_team_is_one_red_task_and_its_state_carries_the_request_id(
     fleet: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A task a team: retries only where they help; the states' messages are what the UI and notifications show."""
-    from pipelines import prefect_flow
+    from orchestrators import prefect_flow
 
     quick = prefect_flow.load_team.with_options(retry_delay_seconds=0)
     monkeypatch.setattr(prefect_flow, "load_team", quick)

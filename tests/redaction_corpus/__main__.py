@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from sources.supermetrics_connectors.redaction import MARKER, redact
+from supermetrics_connectors.documents.redaction import MARKER, redact
 from tests.redaction_corpus.harmless import HARMLESS
 from tests.redaction_corpus.planted import PLANTED
 

@@ -1,0 +1,61 @@
+"""Airflow 3.3 or newer: a mapped task for each team. Copy this file into your DAGs folder.
+
+The workers need `pip install ".[airflow]"` in the clone and, in their environment, SUPERMETRICS_API_KEY and
+SOURCES__SUPERMETRICS__TEAM_IDS.
+"""
+
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from airflow.sdk import RetryDecision, RetryPolicy, dag, get_current_context, task
+from airflow.sdk.exceptions import AirflowFailException
+
+from supermetrics_loader.run.failures import evidence
+from supermetrics_loader.run.load import run_load
+from supermetrics_loader.run.shards import configured_team_ids
+from supermetrics_loader.run.targets import make_pipeline
+
+DESTINATION = "duckdb"  # any dlt destination; its credentials are DESTINATION__DUCKDB__CREDENTIALS and the like
+AT_ONCE = 1  # DuckDB takes one writer at a time; a warehouse takes as many tasks as you have workers
+
+
+class WhenTheLimitResets(RetryPolicy):
+    """Retries when the API said that it will answer again; otherwise after the task's own delay."""
+
+    def evaluate(self, exception: BaseException, *_: Any, **__: Any) -> RetryDecision:
+        """The decision on an error that may pass. Meanwhile no worker is occupied."""
+        retry_after = evidence(exception)["retry_after"]
+        if retry_after is None:
+            return RetryDecision.default()
+        return RetryDecision.retry(timedelta(seconds=retry_after), reason=f"rate limited for {retry_after:g} s")
+
+
+@dag(schedule="@hourly", start_date=datetime(2025, 1, 1, tzinfo=timezone.utc), catchup=False, max_active_runs=1)
+def supermetrics_connectors() -> None:
+    """Loads every team in a task and a dlt pipeline of its own: a team that fails leaves the others green."""
+
+    @task
+    def team_ids() -> list[int]:
+        return configured_team_ids()
+
+    @task(
+        map_index_template="team {{ team_id }}",
+        retries=3,
+        retry_delay=timedelta(seconds=30),
+        retry_policy=WhenTheLimitResets(),
+        max_active_tis_per_dag=AT_ONCE,
+    )
+    def load(team_id: int) -> dict[str, Any]:
+        get_current_context()["team_id"] = team_id
+        pipeline = make_pipeline(f"supermetrics_team_{team_id}", DESTINATION)
+        try:
+            return run_load(pipeline, team_ids=[team_id], include_configs=True).teams[0]
+        except Exception as error:
+            if evidence(error)["terminal"]:  # a wrong key, a team one may not see: no retry will help
+                raise AirflowFailException(evidence(error)["message"]) from error
+            raise
+
+    load.expand(team_id=team_ids())
+
+
+loading = supermetrics_connectors()

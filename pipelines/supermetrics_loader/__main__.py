@@ -1,0 +1,5 @@
+"""`python -m supermetrics_loader` is the command line."""
+
+from .cli.main import main
+
+main()

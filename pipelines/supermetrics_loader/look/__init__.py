@@ -1,0 +1,1 @@
+"""Looks at what was loaded: the report, differences between versions, the command that shows rows."""

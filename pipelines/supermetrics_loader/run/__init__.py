@@ -1,0 +1,1 @@
+"""Runs: where to, which teams, one at a time, and what happened."""

@@ -1,0 +1,81 @@
+"""A run that only says what it would do: the same requests and the same comparison, and nothing is written anywhere."""
+
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import dlt
+from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
+from dlt.destinations.impl.filesystem.filesystem import FilesystemClient
+
+from supermetrics_connectors import supermetrics_source
+from supermetrics_connectors.settings import ApiKey
+
+from .load import LoadResult, collect_syncs, failed
+
+
+def dry_run(pipeline: dlt.Pipeline, **settings: Any) -> LoadResult:
+    """Fetches, compares, and writes nothing: no file, no table, no state. Other runs are not waited for.
+
+    Args:
+        pipeline: Where it would load to. Its working folder is used: give it one that may go.
+        settings: As for `run_load`.
+
+    Returns:
+        What `run_load` would have returned at this moment, without load ids.
+
+    Raises:
+        SupermetricsConfigurationError: A setting is unusable. No request has been made.
+        LoadFailedError: The run failed.
+    """
+    started_at = datetime.now(timezone.utc)
+    if "api_key" in settings:
+        settings["api_key"] = ApiKey(settings["api_key"])  # which no traceback with local variables shows
+    source = supermetrics_source(**settings)
+    syncs = collect_syncs(source)
+    source.resources["listings"].add_filter(lambda _batch: False)  # compared by then, and nothing comes of it
+    try:
+        destination: Any = pipeline.destination
+        location = str(pipeline.destination_client().config)
+        pipeline.sync_destination(destination=_unwritten(pipeline))
+        pipeline.extract(source.with_resources("listings"))
+    except Exception as error:  # noqa: BLE001 - whatever it was is the reason of the failure raised here
+        failure = failed(error, pipeline.pipeline_name)
+        raise failure from failure.cause
+    return LoadResult(
+        pipeline_name=pipeline.pipeline_name,
+        destination=destination.destination_name,
+        location=location,
+        dataset_name=pipeline.dataset_name,
+        load_ids=[],
+        started_at=started_at,
+        finished_at=datetime.now(timezone.utc),
+        teams=sorted(syncs.rows, key=lambda row: row["team_id"]),
+        changes=syncs.changes,
+        errors=syncs.errors,
+    )
+
+
+def _unwritten(pipeline: dlt.Pipeline) -> Any:
+    """The destination, so that it is not made by being read: an empty one, beside the pipeline, if it is not there."""
+    destination: Any = pipeline.destination
+    with_files = issubclass(destination.client_class, FilesystemClient)
+    config: Any = None if with_files else pipeline.destination_client().config
+    file = None if with_files else _file(config.credentials, pipeline.dataset_name)
+    if file and not file.exists():
+        return dlt.destinations.duckdb(str(Path(pipeline.working_dir) / "empty.duckdb"))
+    if isinstance(getattr(config, "credentials", None), DuckDbCredentials):
+        config.credentials.read_only = True  # as others may read it meanwhile
+        destination.config_params["credentials"] = config.credentials
+    return destination
+
+
+def _file(credentials: Any, dataset: str) -> Path | None:
+    """The file that connecting to a database would make; None where there is a server."""
+    catalog = getattr(credentials, "catalog", credentials)  # a DuckLake's
+    kind = getattr(catalog, "drivername", "")
+    if kind not in ("duckdb", "sqlite") or not catalog.database:
+        return None
+    file = Path(catalog.database)
+    # dlt has SQLite keep each dataset in a file of its own
+    return file.with_stem(f"{file.stem}__{dataset}") if kind == "sqlite" and catalog is credentials else file

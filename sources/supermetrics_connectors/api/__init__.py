@@ -1,0 +1,1 @@
+"""The API of Supermetrics: its requests, and what they answer."""

@@ -1,0 +1,271 @@
+"""What changed: told by the two histories, and for a configuration by the paths that its version has for itself.
+
+`connector_changes` is one SELECT. So a change can be neither lost nor told twice by a load that broke off between two
+tables: what the histories say of it is what is told.
+"""
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import dlt
+from dlt.destinations.exceptions import DatabaseException
+
+from ..api.listing import LONG_AGO, Record
+from .batch import WHOLE_DOCUMENT, Batch, Run, paths
+from .contracts import CONNECTOR_CONFIGURATIONS, CONNECTOR_VERSIONS, CONNECTORS, TEAM_SYNCS, VALID_FROM
+from .stored import as_instant
+from .strategies import Strategy
+
+logger = logging.getLogger(__name__)
+
+CHANGES = "connector_changes"
+COLUMNS = (
+    "team_id",
+    "connector_identifier",
+    "change",
+    "detected_at",
+    "baseline",
+    "name",
+    "updated_at",
+    "previous_updated_at",
+    "paths_added",
+    "paths_removed",
+    "paths_changed",
+)
+"""What it selects, in order."""
+
+Key = tuple[int, str]
+
+
+def told_apart(batch: Batch, rows: list[Record]) -> list[Record]:
+    """Versions of configurations with the paths at which they differ from the ones that they replace."""
+    if not rows or not batch.run.compares:
+        return rows
+    replaced = {row["_dlt_id"]: _key(row) for row in batch.superseded_rows(CONNECTOR_CONFIGURATIONS)}
+    written = {_key(row): row for row in rows}
+    known = set()
+    columns = ["_dlt_id", "configuration_json"]
+    for stored in batch.run.reader.rows(CONNECTOR_CONFIGURATIONS, columns, "_dlt_id", list(replaced)):
+        key = replaced[stored["_dlt_id"]]
+        known.add(key)
+        if row := written.get(key):
+            row.update(paths(stored["configuration_json"], row))
+    for key in _were_without(batch, written.keys() - known):
+        written[key].update(WHOLE_DOCUMENT)
+    return rows
+
+
+def _were_without(batch: Batch, keys: Iterable[Key]) -> Iterable[Key]:
+    """The connectors that are known to have had no configuration: they were listed when it was asked for."""
+    before = {key for key in keys if key[1] in batch.run.table(CONNECTORS).of(key[0]).hashes}
+    if not before:
+        return before
+    teams = sorted({team_id for team_id, _ in before})
+    syncs = batch.run.reader.rows(
+        TEAM_SYNCS, ["team_id", "started_at", "status", "configurations_changed"], "team_id", teams
+    )
+    asked: dict[int, Any] = {}
+    for sync in syncs:
+        if sync["configurations_changed"] is not None and sync["status"] != "failed":
+            at = as_instant(sync["started_at"]) or LONG_AGO
+            asked[sync["team_id"]] = max(asked.get(sync["team_id"], at), at)
+    return {key for key, seen in _versions(batch, teams) if key in before and key[0] in asked and seen <= asked[key[0]]}
+
+
+def _versions(batch: Batch, teams: list[int]) -> Iterable[tuple[Key, Any]]:
+    columns = ["team_id", "connector_identifier", VALID_FROM]
+    for row in batch.run.reader.rows(CONNECTOR_VERSIONS, columns, "team_id", teams):
+        yield _key(row), as_instant(row[VALID_FROM]) or LONG_AGO
+
+
+def _key(row: Record) -> Key:
+    return row["team_id"], row["connector_identifier"]
+
+
+def select(
+    table: Callable[[str], str],
+    name: Callable[[str], str] = '"{}"'.format,
+    json: Callable[[str], str] = "'{}'".format,
+    configurations: bool = True,
+) -> str:
+    """The SELECT of `connector_changes`, in SQL that every destination knows.
+
+    Args:
+        table: A table's name as the destination writes it, with its dataset.
+        name: A column's name, quoted.
+        json: A constant of JSON, as the type of JSON columns.
+        configurations: Whether there is a table of configurations.
+    """
+    names = {
+        "versions": table("connector_versions"),
+        "syncs": table("team_syncs"),
+        "change": name("change"),
+        "name": name("name"),
+    }
+    states = _STATES.format(table=names["versions"], more=f", {names['name']}")
+    parts = [f"states as ({states})"]
+    events = [_CONNECTORS.format(**names)]
+    if configurations:
+        more = ", paths_added, paths_removed, paths_changed"
+        parts.append(f"configured as ({_STATES.format(table=table('connector_configurations'), more=more)})")
+        edits = _EDITS.format(whole=json('["$"]'), none=json("[]"))
+        parts.append(f"edits as ({edits})")
+        events = [_CONFIGURATIONS.format(**names), *events]  # first, as its columns have the types of all
+    return f"with {', '.join(parts)}\n{' union all '.join(events)}"
+
+
+def show_changes(run: Run) -> None:
+    """Makes `connector_changes` in the running pipeline's dataset, if the tables that it tells of are there."""
+    if run.shows_changes or not run.compares or not run.strategy.view:
+        return
+    if run.table(CONNECTOR_VERSIONS).is_missing or run.is_missing(TEAM_SYNCS):
+        return
+    run.shows_changes = True
+    pipeline: Any = dlt.current.pipeline()
+    with pipeline.sql_client() as client:
+        show(client, run.strategy, not run.table(CONNECTOR_CONFIGURATIONS).is_missing)
+
+
+def is_shown(client: Any) -> bool:
+    """Whether there is something of the name `connector_changes` in a dataset."""
+    try:
+        client.execute_sql(f"SELECT team_id FROM {client.make_qualified_table_name(CHANGES)} WHERE 1 = 0")  # noqa: S608 - our own names
+    except DatabaseException:  # no view, or one of a table that was dropped
+        return False
+    return True
+
+
+def show(client: Any, strategy: Strategy, configurations: bool) -> None:
+    """Makes `connector_changes` in a dataset, where that is a view; says so where it may not be made.
+
+    Args:
+        client: dlt's SQL client of the dataset.
+        strategy: How the dataset is written.
+        configurations: Whether there is a table of configurations.
+    """
+    try:
+        _make_view(client, strategy, configurations)
+    except DatabaseException as error:  # the tables are right without it
+        logger.warning("The view %s could not be made, its query is in docs/changes.md: %s", CHANGES, error)
+
+
+def _make_view(client: Any, strategy: Strategy, configurations: bool) -> None:
+    table, name = client.make_qualified_table_name, client.escape_column_name
+    sql = select(table, name, strategy.json_constant.format, configurations)
+    view = table(CHANGES)
+    if strategy.view == "replace":
+        client.execute_sql(f"CREATE OR REPLACE VIEW {view} AS {sql}")
+    elif strategy.view == "anew":
+        client.execute_sql(f"DROP VIEW IF EXISTS {view}")
+        client.execute_sql(f"CREATE VIEW {view} AS {sql}")
+    elif strategy.view == "function":
+        function = table(f"{CHANGES}_now")
+        columns = ", ".join(f"{name(column)} {type_}" for column, type_ in zip(COLUMNS, _TYPES, strict=True))
+        client.execute_sql(f"DROP VIEW IF EXISTS {view}")
+        client.execute_sql(f"DROP FUNCTION IF EXISTS {function}()")
+        client.execute_sql(
+            f"CREATE FUNCTION {function}() RETURNS TABLE ({columns}) LANGUAGE sql STABLE AS $changes${sql}$changes$"
+        )
+        client.execute_sql(f"CREATE VIEW {view} AS SELECT * FROM {function}()")  # noqa: S608 - our own names
+
+
+_TYPES = (
+    *("bigint", "text", "text", "timestamptz", "boolean", "text", "timestamptz", "timestamptz"),
+    *("jsonb", "jsonb", "jsonb"),
+)
+"""PostgreSQL's types of `COLUMNS`."""
+
+# A version held from valid_from to valid_to. Copies of one, which a crossing of two runs has left, are one version; and
+# versions of one content that follow each other without a gap are one state: neither is a change.
+_STATES = """
+  select team_id, connector_identifier, valid_from, valid_to, updated_at{more},
+    min(valid_from) over (partition by team_id) as team_from,
+    lag(content) over (partition by team_id, connector_identifier order by valid_from, content) as content_before,
+    lag(updated_at) over (partition by team_id, connector_identifier order by valid_from, content) as updated_before,
+    lead(valid_from) over (partition by team_id, connector_identifier order by valid_from, content) as next_from,
+    case
+      when lag(content) over (partition by team_id, connector_identifier order by valid_from, content) is null then 1
+      when lag(valid_to) over (partition by team_id, connector_identifier order by valid_from, content) < valid_from
+        then 1
+      else 0
+    end as came,
+    content
+  from (
+    select team_id, connector_identifier, substr(_dlt_id, 1, 32) as content, updated_at{more},
+      _dlt_valid_from as valid_from,
+      case
+        when count(*) over (partition by team_id, connector_identifier, substr(_dlt_id, 1, 32), _dlt_valid_from)
+          = count(_dlt_valid_to)
+            over (partition by team_id, connector_identifier, substr(_dlt_id, 1, 32), _dlt_valid_from)
+        then max(_dlt_valid_to)
+          over (partition by team_id, connector_identifier, substr(_dlt_id, 1, 32), _dlt_valid_from)
+      end as valid_to,
+      row_number() over (
+        partition by team_id, connector_identifier, substr(_dlt_id, 1, 32), _dlt_valid_from order by _dlt_load_id
+      ) as copy
+    from {table}
+  ) as copies
+  where copy = 1
+"""
+
+_CONNECTORS = """
+  select team_id, connector_identifier, case when came = 1 then 'added' else 'updated' end as {change},
+    valid_from as detected_at, false as baseline, {name}, updated_at,
+    case when came = 0 then updated_before end as previous_updated_at,
+    null as paths_added, null as paths_removed, null as paths_changed
+  from states
+  where valid_from > team_from and (came = 1 or content_before <> content)
+  union all
+  select team_id, connector_identifier, 'removed', valid_to, false, {name}, null, updated_at, null, null, null
+  from states
+  where valid_to is not null and (next_from is null or next_from > valid_to)
+  union all
+  select team_id, '', 'added', min(team_from), true, null, null, null, null, null, null
+  from states
+  group by team_id
+"""
+
+# A configuration that came without one before it is a change only if its row says so: else nobody had asked for it.
+_EDITS = """
+  select team_id, connector_identifier, valid_from as detected_at, updated_at,
+    case when came = 0 then updated_before end as previous_updated_at,
+    paths_added, paths_removed, paths_changed, 0 as lost
+  from configured
+  where (came = 0 and content_before <> content) or (came = 1 and paths_added is not null)
+  union all
+  select team_id, connector_identifier, valid_to, null, updated_at, {none}, {whole}, {none}, 1
+  from configured
+  where valid_to is not null and (next_from is null or next_from > valid_to)
+"""
+
+# A configuration is lost if a whole load has seen its connector without one; one that a broken load has closed before
+# its connector is no change of its own.
+_CONFIGURATIONS = """
+  select team_id, connector_identifier, 'configuration_changed' as {change}, detected_at, false as baseline, {name},
+    updated_at, previous_updated_at, paths_added, paths_removed, paths_changed
+  from (
+    select edits.team_id, edits.connector_identifier, edits.detected_at, states.{name}, edits.updated_at,
+      edits.previous_updated_at, edits.paths_added, edits.paths_removed, edits.paths_changed, edits.lost,
+      states.valid_from as known_from, states.valid_to as known_to,
+      row_number() over (
+        partition by edits.team_id, edits.connector_identifier, edits.detected_at, edits.lost
+        order by states.valid_from desc
+      ) as nearest
+    from edits
+    left join states on states.team_id = edits.team_id
+      and states.connector_identifier = edits.connector_identifier
+      and states.valid_from <= edits.detected_at
+      and (states.valid_to is null or states.valid_to > edits.detected_at)
+  ) as named
+  where nearest = 1 and (lost = 0 or exists (
+    select 1
+    from {syncs} as syncs
+    where syncs.team_id = named.team_id and syncs.status <> 'failed' and syncs.started_at >= named.detected_at
+      and known_from is not null and (known_to is null or syncs.started_at < known_to)
+  ))
+  union all
+  select team_id, '', 'configuration_changed', min(team_from), true, null, null, null, null, null, null
+  from configured
+  group by team_id
+"""

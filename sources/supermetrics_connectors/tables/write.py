@@ -1,0 +1,132 @@
+"""Rows on their way to the destination: as Arrow tables, with the hints by which dlt writes them."""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import dlt
+import pyarrow as pa
+from dlt.common.normalizers.naming.snake_case import NamingConvention
+from dlt.common.schema import Schema
+from dlt.extract.exceptions import CurrentSourceSchemaNotAvailable
+
+from ..api.listing import Record
+from ..exceptions import SupermetricsConfigurationError
+from .arrow import to_table
+from .batch import Run
+from .contracts import CONNECTORS, CONTRACTS, SNAPSHOT_AT, VALID_FROM, Contract
+
+logger = logging.getLogger(__name__)
+
+
+def arrow(run: Run, contract: Contract, rows: list[Record], load_id: str | None = None) -> Iterator[Any]:
+    """Yields the rows as one Arrow table; none for no rows, unless the table is yet to be made.
+
+    Args:
+        run: The run.
+        contract: Which table.
+        rows: Records by column name.
+        load_id: For `_dlt_load_id`; that of the running load by default.
+    """
+    strategy = run.strategy_for(contract)
+    known = _known_columns(contract)
+    is_missing = run.compares and run.is_missing(contract)
+    if not rows and not (run.load_id and (is_missing or not known)):
+        return
+    logger.info("%s: %s rows to be written, as %s", contract.name, len(rows), strategy.way or "snapshots")
+    schema = contract.schema(strategy.way or "snapshots")
+    types = {column: str(hints["data_type"]) for column, hints in known.items() if "data_type" in hints}
+    if set().union(*rows) - {*schema.names, *types}:  # columns of which another pipeline may know more
+        types = {**run.reader.column_types(contract), **types} if run.compares else types
+    at = run.at if contract.kind == "history" else run.began
+    table = to_table(rows, schema, types, constants=dict.fromkeys((SNAPSHOT_AT, VALID_FROM), at))
+    hints = contract.hints(strategy, at)
+    json_columns = {field.name for field in table.schema if types.get(field.name) == "json"} - set(schema.names)
+    hints["columns"] |= {column: {"data_type": strategy.json_type} for column in json_columns}
+    if known and is_missing:
+        # dlt makes what a schema lacks only for a schema that it has not stored before
+        hints["additional_table_hints"] |= {"x-missing-in": run.load_id}
+    yield from _marked(run, table, hints, load_id)
+
+
+def as_it_is(run: Run, contract: Contract, table: pa.Table) -> Iterator[Any]:
+    """Yields rows that were read from the destination, to be written once more; none for no rows."""
+    if table.num_rows:
+        yield from _marked(run, table.drop_columns(["_dlt_load_id"]), contract.hints(run.strategy, run.at), None)
+
+
+def _marked(run: Run, table: pa.Table, hints: dict[str, Any], load_id: str | None) -> Iterator[Any]:
+    if load_id := load_id or run.load_id:
+        ids = pa.repeat(load_id, table.num_rows).cast(pa.string())
+        table = table.append_column(pa.field("_dlt_load_id", pa.string(), nullable=False), ids)
+    with _text_may_be_json():
+        yield dlt.mark.with_hints(table, dlt.mark.make_hints(**hints))
+
+
+def _source_schema() -> Schema | None:
+    try:
+        return dlt.current.source_schema()
+    except CurrentSourceSchemaNotAvailable:
+        return None
+
+
+def column_name() -> Callable[[str], str]:
+    """Dlt's naming convention of the running source: what a field's column is called."""
+    schema = _source_schema()
+    return schema.naming.normalize_identifier if schema else NamingConvention().normalize_identifier
+
+
+def _known_columns(contract: Contract) -> dict[str, Any]:
+    """The columns of a table that the running pipeline's schema knows."""
+    schema = _source_schema()
+    return dict(schema.tables.get(contract.name, {}).get("columns", {})) if schema else {}
+
+
+@contextmanager
+def _text_may_be_json() -> Iterator[None]:
+    """Silences dlt's warning that an Arrow string is declared as JSON: Arrow has no other type for it."""
+
+    def expected(record: logging.LogRecord) -> bool:
+        return "when merging arrow schema with dlt schema" not in record.getMessage()
+
+    dlt_logger = logging.getLogger("dlt")
+    dlt_logger.addFilter(expected)
+    try:
+        yield
+    finally:
+        dlt_logger.removeFilter(expected)
+
+
+def refuse_other_dispositions(run: Run) -> None:
+    """Makes sure that nobody has set another write disposition: what is written is a difference, not the whole.
+
+    Raises:
+        SupermetricsConfigurationError: Somebody has; the table is named.
+    """
+    if run.load_id is None:
+        return
+    resources = dlt.current.source().resources
+    for name in CONTRACTS:
+        given = resources[name].write_disposition if name in resources else "merge"
+        if given != "merge":
+            raise SupermetricsConfigurationError(
+                f"The write_disposition of {name!r} is {given!r}, which the source sets itself: it writes what differs "
+                "from the table, so that another one would lose rows or double them. Leave it out; full_refresh=True "
+                "writes all rows anew, and snapshot=True appends each run's full listing"
+            )
+
+
+def refuse_mixture(run: Run) -> None:
+    """Makes sure that a dataset holds either the mirror or snapshots.
+
+    Raises:
+        SupermetricsConfigurationError: It holds the other.
+    """
+    columns = run.columns(CONNECTORS)  # of files, those of dlt's schema, which is all that says what is in them
+    if "team_id" in columns and (SNAPSHOT_AT in columns) != (run.strategy.way == "snapshots"):
+        holds, wanted = ("snapshots", "a mirror") if SNAPSHOT_AT in columns else ("a mirror", "snapshots")
+        raise SupermetricsConfigurationError(
+            f"The dataset holds {holds} of the connectors and cannot hold {wanted} as well: the same rows would mean "
+            "two things. Load into another dataset (--dataset), or keep to what is there"
+        )

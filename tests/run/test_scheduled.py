@@ -1,0 +1,208 @@
+"""What runs unattended: shards beside each other, cron, a workflow, a destination that stumbles."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml  # type: ignore[import-untyped] # its stubs are a package of their own, for one call
+from dlt.destinations.exceptions import DatabaseTransientException
+from dlt.load.load import Load
+
+import supermetrics_loader.run.load
+from supermetrics_loader.cli.load import load
+from supermetrics_loader.cli.main import cli, run
+from supermetrics_loader.run.load import LoadFailedError, run_load
+from supermetrics_loader.run.shards import Shard
+from supermetrics_loader.run.targets import make_pipeline
+from supermetrics_loader.sandbox import Fault, Sandbox
+
+EXAMPLES = Path(__file__).parents[2] / "pipelines" / "orchestrators"
+TEAMS = list(range(1, 13))
+
+Query = Callable[[str], list[tuple[Any, ...]]]
+
+
+@pytest.fixture
+def fleet(sandbox: Sandbox, database: Path, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
+    """Twelve teams with a connector each, and the environment of a worker that loads them."""
+    for team_id in TEAMS:
+        sandbox.add_connector(team_id)
+    for name, value in {
+        "SUPERMETRICS_API_KEY": sandbox.token,
+        "SOURCES__SUPERMETRICS__BASE_URL": sandbox.url,
+        "SOURCES__SUPERMETRICS__TEAM_IDS": str(TEAMS),
+        "SOURCES__SUPERMETRICS__REQUEST_BACKOFF_FACTOR": "0",
+        "DESTINATION__DUCKDB__CREDENTIALS": str(database),
+    }.items():
+        monkeypatch.setenv(name, value)
+    return sandbox
+
+
+def test_shards_load_all_teams_into_one_dataset(
+    fleet: Sandbox, query: Query, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Four workers with the same configuration: each team is asked for once and lands once."""
+    lines = []
+    for number in range(1, 5):
+        assert run(["load", "--json", "--shard", f"{number}/4"]) == 0
+        lines.append(json.loads(capsys.readouterr().out))
+
+    assert sorted(each.team_id or 0 for each in fleet.requests) == TEAMS
+    assert query("select team_id from connectors order by 1") == [(team_id,) for team_id in TEAMS]
+    assert [line["pipeline_name"] for line in lines] == [f"supermetrics_{number}_of_4" for number in range(1, 5)]
+    assert [[team["team_id"] for team in line["teams"]] for line in lines] == [
+        Shard(number, 4).pick(TEAMS) for number in range(1, 5)
+    ]
+
+
+@pytest.mark.usefixtures("fleet")
+def test_shards_do_not_share_their_staging_tables(query: Query) -> None:
+    """By dlt's default all pipelines of a dataset do: one empties what another is about to merge from."""
+    for number in (1, 2):
+        assert run(["load", "--shard", f"{number}/2"]) == 0
+
+    schemas = {name for (name,) in query("select schema_name from duckdb_schemas() where not internal")}
+    assert {f"supermetrics_staging_supermetrics_{number}_of_2" for number in (1, 2)} <= schemas
+    assert "supermetrics_staging" not in schemas
+
+
+def test_shard_without_teams_has_nothing_to_do(fleet: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
+    """With more shards than teams some are empty: no failure, and no request."""
+    empty = next(number for number in range(1, 101) if not Shard(number, 100).pick(TEAMS))
+
+    assert run(["load", "--shard", f"{empty}/100"]) == 0
+    assert capsys.readouterr().out == (
+        f"None of the teams is in this shard: nothing to do for supermetrics_{empty}_of_100.\n"
+    )
+    assert run(["load", "--json", "--shard", f"{empty}/100"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"pipeline_name": f"supermetrics_{empty}_of_100", "teams": []}
+    assert fleet.requests == []
+
+
+def test_two_runs_of_a_pipeline_never_overlap(fleet: Sandbox, query: Query, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever starts them: the second one asks the API nothing and says why; the first is not disturbed."""
+    fleet.latency = 5.0
+    command = [sys.executable, "-m", "supermetrics_loader", "load", "--json", "--team", "1"]
+
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as first:  # noqa: S603 - as in a shell
+        while not fleet.requests and first.poll() is None:
+            time.sleep(0.05)
+        second = run(["load", "--json", "--team", "1"])
+
+    assert (first.returncode, second) == (0, 1)
+    said = capsys.readouterr()
+    assert "Another process runs the pipeline 'supermetrics'" in said.err
+    assert json.loads(said.out)["error"]["type"] == "AlreadyRunningError"
+    assert len(fleet.requests) == 1
+    assert query("select team_id, status from team_syncs") == [(1, "ok")]
+
+
+def test_run_without_changes_leaves_a_heartbeat(fleet: Sandbox, query: Query) -> None:
+    """Silence must not be mistaken for health: each run is a row a team, whatever changed."""
+    for _ in range(2):
+        assert run(["load", "--team", "1"]) == 0
+
+    beats = query("select status, connectors_changed, request_id from team_syncs order by started_at")
+    assert beats == [("ok", changed, fleet.requests[i].request_id) for i, changed in enumerate([1, 0])]
+
+
+def test_destination_that_stumbles_is_asked_again_and_the_api_is_not(
+    fleet: Sandbox, query: Query, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A warehouse that restarts costs seconds, not a failed run and a second round of requests."""
+    monkeypatch.setattr(supermetrics_loader.run.load._DESTINATION_RETRIES, "sleep", lambda _seconds: None)
+    real, stumbles = Load.load_single_package, iter(range(2))
+
+    def load_single_package(self: Load, *arguments: Any) -> Any:
+        if next(stumbles, None) is not None:
+            raise DatabaseTransientException(ConnectionError("server closed the connection unexpectedly"))
+        return real(self, *arguments)
+
+    monkeypatch.setattr(Load, "load_single_package", load_single_package)
+
+    result = run_load(make_pipeline("supermetrics"), team_ids=TEAMS)
+
+    assert [team["status"] for team in result.teams] == ["ok"] * len(TEAMS)
+    assert len(fleet.requests) == len(TEAMS)
+    assert query("select count(*), count(distinct team_id) from connectors") == [(12, 12)]
+
+
+@pytest.mark.usefixtures("fleet")
+def test_destination_that_stays_away_fails_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four times are enough, and once to note it: the scheduler's next run goes on from there."""
+    monkeypatch.setattr(supermetrics_loader.run.load._DESTINATION_RETRIES, "sleep", lambda _seconds: None)
+    calls = []
+
+    def load_single_package(_self: Load, *_arguments: Any) -> Any:
+        calls.append(1)
+        raise DatabaseTransientException(ConnectionError("connection refused"))
+
+    monkeypatch.setattr(Load, "load_single_package", load_single_package)
+
+    with pytest.raises(LoadFailedError) as caught:
+        run_load(make_pipeline("supermetrics"), team_ids=[1])
+
+    assert (caught.value.step, caught.value.terminal, len(calls)) == ("load", False, 4 + 1)
+
+
+def test_cron_mails_failures_alone_and_logs_every_run(fleet: Sandbox, tmp_path: Path) -> None:
+    """Cron mails what is printed: nothing of a good run; of a bad one the team and the request_id."""
+    log = tmp_path / "load.log"
+    settings = tmp_path / "supermetrics.env"
+    settings.write_text(f"SUPERMETRICS_API_KEY={fleet.token}\n")
+    environment = {name: value for name, value in os.environ.items() if name != "SUPERMETRICS_API_KEY"} | {
+        "SUPERMETRICS_ENV": str(settings),
+        "SUPERMETRICS_LOG": str(log),
+    }
+
+    def cron(*arguments: str) -> subprocess.CompletedProcess[str]:
+        script = [str(EXAMPLES / "cron.sh"), *arguments]
+        return subprocess.run(  # noqa: S603 - this project's script
+            script, env=environment, capture_output=True, text=True, check=False
+        )
+
+    good = cron("--keep-going")
+    fleet.fault(Fault(403), team_id=7)
+    bad = cron("--keep-going")
+    fleet.fault(Fault(403), team_id=7)
+    worse = cron()
+
+    assert (good.returncode, good.stdout, good.stderr) == (0, "", "")
+    refused = [each.request_id for each in fleet.requests if each.status == 403]
+    assert bad.returncode == worse.returncode == 65
+    assert (bad.stdout, worse.stdout) == ("", "")
+    for failed, request_id in zip((bad, worse), refused, strict=True):
+        assert "The load ended with exit code 65 at " in failed.stderr
+        assert f"; its line is in {log}." in failed.stderr
+        assert "for team 7: " in failed.stderr
+        assert f"(request_id={request_id})" in failed.stderr
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [len(line.get("teams", [])) for line in lines] == [12, 12, 0]
+    assert lines[2]["error"]["request_id"] == refused[1]
+
+
+def test_workflow_is_valid_and_its_command_is_ours() -> None:
+    """A user copies it: an option that is renamed must not break it unseen."""
+    workflow = yaml.safe_load((EXAMPLES / "github_actions.yml").read_text())
+    job = workflow["jobs"]["load"]
+    [step] = [each for each in job["steps"] if "supermetrics-connectors" in each.get("run", "")]
+
+    shards = job["strategy"]["matrix"]["shard"]
+    assert shards == [f"{number}/{len(shards)}" for number in range(1, len(shards) + 1)]
+    assert job["strategy"]["fail-fast"] is False
+    assert job["concurrency"]["cancel-in-progress"] is False
+    for shard in shards:
+        command = re.sub(r"\$\{\{ *matrix\.shard *\}\}", shard, step["run"])
+        program, name, *arguments = shlex.split(command)
+        assert (program, cli.commands[name]) == ("supermetrics-connectors", load)
+        assert load.make_context(name, arguments).params["shard"] == shard

@@ -1,0 +1,152 @@
+"""Records become Arrow tables whose columns keep their types from run to run, and nothing is lost on the way."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timezone
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from supermetrics_connectors.tables import contracts
+from supermetrics_connectors.tables.arrow import to_table
+from supermetrics_connectors.tables.contracts import TIMESTAMP
+
+CONNECTORS = contracts.CONNECTORS.schema("mirror")
+CONNECTOR_CONFIGURATIONS = contracts.CONNECTOR_CONFIGURATIONS.schema("mirror")
+TEAM_SYNCS = contracts.TEAM_SYNCS.schema("mirror")
+
+
+NOW = datetime(2026, 4, 6, 10, 59, 4, 123_456, tzinfo=timezone.utc)
+KEY = {"team_id": 1, "connector_identifier": "A"}
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(exclude_categories=["Cs"]), max_size=5),
+    lambda children: st.lists(children, max_size=2) | st.dictionaries(st.text("ab", max_size=2), children, max_size=2),
+    max_leaves=5,
+)
+records = st.dictionaries(st.sampled_from(["x", "y", "owner"]), json_values).map(lambda added: {**KEY, **added})
+runs = st.lists(st.lists(records, max_size=3), max_size=4)
+
+
+@pytest.mark.parametrize("schema", [CONNECTORS, CONNECTOR_CONFIGURATIONS, TEAM_SYNCS])
+def test_no_rows_make_a_table_of_the_declared_columns(schema: pa.Schema) -> None:
+    """The first run creates every table, also for a team without connectors."""
+    assert to_table([], schema, {}).schema.equals(schema)
+
+
+@pytest.mark.parametrize("schema", [CONNECTORS, CONNECTOR_CONFIGURATIONS, TEAM_SYNCS])
+def test_keys_are_not_nullable(schema: pa.Schema) -> None:
+    """A nullable primary key earns a warning of dlt in every run."""
+    keys = {"team_id", "connector_identifier", "started_at", "status", "_dlt_id"} & set(schema.names)
+    assert [field.name for field in schema if not field.nullable] == [name for name in schema.names if name in keys]
+
+
+def test_timestamps_are_instants_to_the_microsecond() -> None:
+    """A timestamp without zone would mean another instant in every reader's session."""
+    table = to_table([{**KEY, "updated_at": NOW}], CONNECTORS, {})
+    assert pa.timestamp("us", tz="UTC") == TIMESTAMP
+    assert {table.schema.field(name).type for name in ("created_at", "updated_at")} == {TIMESTAMP}
+    assert table["updated_at"].to_pylist() == [NOW]
+
+
+@pytest.mark.parametrize(
+    ("values", "type_", "stored"),
+    [
+        (["a", None], pa.string(), ["a", None]),
+        ([True, False], pa.bool_(), [True, False]),
+        ([1, None], pa.int64(), [1, None]),
+        ([1, 1.5], pa.float64(), [1.0, 1.5]),
+        ([2**62 + 1, 0.5], pa.float64(), [float(2**62), 0.5]),
+        ([2**63], pa.string(), ["9223372036854775808"]),
+        ([{"b": 1, "a": "ä"}], pa.string(), ['{"a":"ä","b":1}']),
+        ([[1, 2]], pa.string(), ["[1,2]"]),
+        ([1, "a", None], pa.string(), ["1", '"a"', None]),
+        ([True, 1], pa.string(), ["true", "1"]),
+    ],
+)
+def test_a_new_field_becomes_a_column_of_its_values_type(values: list[Any], type_: pa.DataType, stored: object) -> None:
+    """Objects, lists and mixtures become JSON, all else its own type; JSON's null stays null."""
+    table = to_table([{**KEY, "added": value} for value in values], CONNECTORS, {})
+    assert table.schema.field("added").type == type_
+    assert table["added"].to_pylist() == stored
+
+
+def test_a_new_field_without_any_value_makes_no_column_yet() -> None:
+    """Its type is unknown: a guess would decide it for ever."""
+    types: dict[str, str] = {}
+    assert to_table([{**KEY, "added": None}], CONNECTORS, types).schema.equals(CONNECTORS)
+    assert types == {}
+
+
+@pytest.mark.parametrize(
+    ("known", "value", "column", "stored"),
+    [
+        ("bigint", "a", "added__v_text", "a"),
+        ("bigint", 1.5, "added__v_double", 1.5),
+        ("bigint", True, "added__v_bool", True),
+        ("bigint", {"a": 1}, "added__v_json", '{"a":1}'),
+        ("bool", 1, "added__v_bigint", 1),
+        ("double", "a", "added__v_text", "a"),
+        ("double", 1, "added", 1.0),
+        ("double", 2**62 + 1, "added", float(2**62)),
+        ("text", 1, "added", "1"),
+        ("text", {"a": None}, "added", '{"a":null}'),
+        ("json", "a", "added", '"a"'),
+        ("json", 1, "added", "1"),
+        ("date", "2025-01-01", "added", "2025-01-01"),
+    ],
+)
+def test_a_value_of_another_type_does_not_change_its_column(known: str, value: Any, column: str, stored: Any) -> None:
+    """Text and JSON hold anything; otherwise a variant column takes it, as dlt does, and no warehouse is altered."""
+    table = to_table([{**KEY, "added": value}], CONNECTORS, {"added": known})
+    assert [name for name in table.schema.names if name not in CONNECTORS.names] == [column]
+    assert table[column].to_pylist() == [stored]
+
+
+def test_a_value_that_fits_stays_in_its_column_whatever_comes_with_it() -> None:
+    """Which records share a table is chance: it must not decide where a value is to be found."""
+    rows = [{**KEY, "added": value} for value in (1, "a", None, {"b": 2}, 3)]
+    table = to_table(rows, CONNECTORS, {"added": "bigint"})
+    assert table["added"].to_pylist() == [1, None, None, None, 3]
+    assert table["added__v_text"].to_pylist() == [None, "a", None, None, None]
+    assert table["added__v_json"].to_pylist() == [None, None, None, '{"b":2}', None]
+
+
+@given(runs)
+def test_columns_keep_their_types_whatever_arrives(batches: list[list[dict[str, Any]]]) -> None:
+    """A warehouse column has one type: that of the first run."""
+    types: dict[str, str] = {}
+    seen: dict[str, pa.DataType] = {}
+    for batch in batches:
+        table = to_table(batch, CONNECTORS, types)
+        assert len(set(table.schema.names)) == len(table.schema.names)
+        assert table.num_rows == len(batch)
+        for field in table.schema:
+            assert seen.setdefault(field.name, field.type) == field.type
+
+
+@given(runs)
+def test_every_value_can_be_read_back(batches: list[list[dict[str, Any]]]) -> None:
+    """Whatever the API adds, in whatever order types arrive, is in the table: as itself, as JSON or as a variant."""
+    types: dict[str, str] = {}
+    for batch in batches:
+        for record, row in zip(batch, to_table(batch, CONNECTORS, types).to_pylist(), strict=True):
+            for name, value in record.items():
+                stored = [row[column] for column in row if column.split("__v_")[0] == name and row[column] is not None]
+                assert len(stored) == (value is not None)
+                assert all(_means(text_or_value, value) for text_or_value in stored)
+
+
+def _means(stored: Any, value: Any) -> bool:
+    """Whether a cell holds the value as it is, to a double's precision, or as JSON."""
+    if stored == value or (isinstance(stored, float) and stored == float(value)):
+        return True
+    return bool(json.loads(stored) == value)

@@ -1,0 +1,714 @@
+"""The same tables in every destination that can be run here for real: one suite, whatever the strategy."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import dlt
+import pendulum
+import pytest
+from dlt.pipeline.exceptions import PipelineStepFailed
+
+from supermetrics_connectors import supermetrics_source
+from supermetrics_connectors.exceptions import SupermetricsConfigurationError
+from supermetrics_connectors.tables.strategies import STRATEGIES
+from supermetrics_loader.look.changes import read_changes
+from supermetrics_loader.look.diff import compare_versions
+from supermetrics_loader.run.dry_run import dry_run
+from supermetrics_loader.run.failures import describe
+from supermetrics_loader.run.load import LoadFailedError
+from supermetrics_loader.sandbox import OMIT, Fault, Sandbox
+from tests.helpers.destinations import Place, destination_at, parsed
+from tests.helpers.expectations import OTHER, TEAM, configuration
+from tests.helpers.report_data import NONE, Page, shown
+
+# dlt's own use of SQLAlchemy, of pgserver's platformdirs and of others warns; this project's code is held to silence
+# by every other test.
+pytestmark = pytest.mark.filterwarnings("default")
+
+EMPTIED = 7
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[str]:
+    """An S3 on loopback; the address of its endpoint."""
+    import boto3
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    boto3.client("s3", endpoint_url=f"http://{host}:{port}", **S3_KEYS, region_name="us-east-1").create_bucket(
+        Bucket="lake"
+    )
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+S3_KEYS = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing"}
+HAS_DUCKLAKE = importlib.util.find_spec("duckdb_extension_ducklake") is not None
+
+
+def _place(name: str, request: pytest.FixtureRequest, folder: Path) -> Place:
+    uris = {
+        "duckdb": f"duckdb:{folder / 'warehouse.duckdb'}",
+        "sqlite": f"sqlite:///{folder / 'warehouse.sqlite'}",
+        "delta": f"file:{folder / 'lake'}",
+        "ducklake": f"ducklake:{folder}",
+    }
+    uri = uris.get(name) or request.getfixturevalue("postgres_url")
+    settings = {"table_format": "delta"} if name == "delta" else {}
+    return Place(name, lambda: destination_at(uri), folder, settings, uri=uri)
+
+
+MIRRORS = ["duckdb", "ducklake", "postgres"] if HAS_DUCKLAKE else ["duckdb", "postgres", "sqlite", "delta"]
+
+
+@pytest.fixture(params=MIRRORS)
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    """A destination that is kept equal to the API, empty."""
+    place = _place(request.param, request, tmp_path)
+    yield place
+    if place.name == "postgres":
+        with place.pipeline().sql_client() as client:
+            for (schema,) in client.execute_sql(_SCHEMAS) or ():
+                client.execute_sql(f'DROP SCHEMA "{schema}" CASCADE')
+
+
+_SCHEMAS = "SELECT nspname FROM pg_namespace WHERE nspname NOT LIKE 'pg_%' AND nspname <> 'information_schema'"
+
+
+def assert_equal_to_the_api(place: Place, sandbox: Sandbox) -> None:
+    """Rule 1: each connector and each current configuration once, as listed, and no other."""
+    listed = {(team, c["connector_identifier"]): c for team in sandbox.team_ids for c in sandbox.connectors(team)}
+    stored = place.rows("connectors")
+    assert len(stored) == len(listed)
+    for row in stored:
+        wanted = listed[row["team_id"], row["connector_identifier"]]
+        assert {name: row[name] for name in ("name", "description", "logo_url")} == {
+            name: wanted.get(name) for name in ("name", "description", "logo_url")
+        }
+        assert row["updated_at"] == pendulum.parse(wanted["updated_at"])
+    versions = place.rows("connector_configurations")
+    current = [row for row in versions if row["_dlt_valid_to"] is None]
+    configured = {key: c["configuration"] for key, c in listed.items() if c.get("configuration")}
+    assert len(current) == len(configured)
+    for row in current:
+        wanted = configured[row["team_id"], row["connector_identifier"]]
+        assert parsed(row["configuration_json"]) == wanted["configuration_json"]
+        assert row["version"] == wanted["version"]
+    keys = [(row["_dlt_id"], row["_dlt_valid_from"]) for row in versions]
+    assert len(set(keys)) == len(keys)
+
+
+def versions_of(place: Place, team_id: int, identifier: str) -> list[tuple[Any, bool]]:
+    """The history of one configuration: content, and whether it is closed."""
+    rows = [
+        r
+        for r in place.rows("connector_configurations")
+        if (r["team_id"], r["connector_identifier"]) == (team_id, identifier)
+    ]
+    rows.sort(key=lambda row: row["_dlt_valid_from"])
+    for earlier, later in pairwise(rows):
+        assert earlier["_dlt_valid_to"] <= later["_dlt_valid_from"]
+    return [(parsed(row["configuration_json"]), row["_dlt_valid_to"] is not None) for row in rows]
+
+
+def test_tables_equal_the_api_over_a_sequence_of_runs(place: Place, sandbox: Sandbox) -> None:
+    """Rule 1 after every kind of run, each on a machine that knows nothing."""
+    sandbox.add_connector(TEAM, "A", configuration=configuration(a=1), description="", updated_at="2025-01-01")
+    sandbox.add_connector(TEAM, "B", configuration=configuration(a="ü\n\"';\\", deep={"b": [1, None, {"c": 2.5}]}))
+    sandbox.add_connector(TEAM, "C", description=None, logo_url=None)
+    sandbox.add_connector(OTHER, "A", configuration=configuration(a=10))
+    sandbox.add_connector(OTHER, "1A")
+    sandbox.add_connector(EMPTIED, "last", configuration=configuration(a=0))
+    place.load(sandbox, include_configs=False)
+    assert len(place.rows("connectors")) == 6
+    place.load(sandbox)
+    assert_equal_to_the_api(place, sandbox)
+
+    sandbox.edit_connector(TEAM, "A", name="edited", updated_at="2025-01-01")
+    sandbox.edit_configuration(TEAM, "B", {"a": 2})
+    sandbox.add_connector(TEAM, "D", configuration=configuration(a=4), updated_at="2001-02-03T04:05:06.789012+0200")
+    sandbox.delete_connector(TEAM, "C")
+    sandbox.delete_connector(EMPTIED, "last")
+    place.load(sandbox)
+    assert_equal_to_the_api(place, sandbox)
+    assert [closed for _, closed in versions_of(place, TEAM, "B")] == [True, False]
+    assert versions_of(place, EMPTIED, "last") == [({"a": 0}, True)]
+
+    sandbox.edit_configuration(TEAM, "B", {"a": 3})
+    sandbox.delete_connector(TEAM, "D")
+    place.load(sandbox, include_configs=False)
+    assert versions_of(place, TEAM, "D") == [({"a": 4}, True)]
+    sandbox.fault(Fault(403), team_id=OTHER)
+    before = place.rows("connectors"), place.rows("connector_configurations")
+    with pytest.raises(LoadFailedError):
+        place.load(sandbox)
+    assert (place.rows("connectors"), place.rows("connector_configurations")) == before
+    failed = [row for row in place.rows("team_syncs") if row["status"] == "failed"]
+    assert [(row["team_id"], row["http_status"]) for row in failed] == [(OTHER, 403)]
+
+    place.load(sandbox)
+    assert_equal_to_the_api(place, sandbox)
+    sandbox.edit_configuration(TEAM, "B", {"a": 2})  # again what it was
+    result = place.load(sandbox, full_refresh=True)
+    assert_equal_to_the_api(place, sandbox)
+    assert [closed for _, closed in versions_of(place, TEAM, "B")] == [True, True, True, False]
+    assert len(versions_of(place, TEAM, "A")) == 1, "a full refresh keeps the versions that still hold"
+    assert {team["status"] for team in result.teams} == {"ok"}
+    syncs = [(row["team_id"], row["started_at"]) for row in place.rows("team_syncs")]
+    assert len(syncs) == len(set(syncs))
+
+
+def test_a_dry_run_says_what_a_run_does_and_writes_nothing(place: Place, sandbox: Sandbox) -> None:
+    """Before the first load, in which nothing is made either, and of every kind of change."""
+    for name in "ABC":
+        sandbox.add_connector(TEAM, name, configuration=configuration(a=1))
+    assert tried(place, sandbox) == [("added", name) for name in "ABC"]
+    assert not [path for path in place.folder.iterdir() if not path.name.startswith(("worker", "extensions"))]
+    assert not any(everything_in(place))
+    place.load(sandbox)
+    before = everything_in(place)
+    sandbox.edit_connector(TEAM, "A", name="edited", configuration=configuration(a=2))
+    sandbox.edit_configuration(TEAM, "B", {"a": 2})
+    sandbox.delete_connector(TEAM, "C")
+    assert tried(place, sandbox) == [("changed", "A"), ("configured", "B"), ("removed", "C")]
+    assert everything_in(place) == before
+    intended = dry_run(place.pipeline(), **place.given(sandbox)).as_dict()
+    done = place.load(sandbox).as_dict()
+    assert without_the_moment(intended) == without_the_moment(done)
+    assert tried(place, sandbox) == []
+
+
+def tried(place: Place, sandbox: Sandbox) -> list[tuple[str, str]]:
+    """What a dry run says it would do."""
+    found = dry_run(place.pipeline(), **place.given(sandbox)).changes
+    return sorted(((each.kind, each.connector_identifier) for each in found.first), key=lambda each: each[1])
+
+
+def everything_in(place: Place) -> list[list[dict[str, Any]]]:
+    """Every row, dlt's own too."""
+    own = [] if place.name == "delta" else ["_dlt_loads", "_dlt_version", "_dlt_pipeline_state"]
+    tables = ["connectors", "connector_versions", "connector_configurations", "team_syncs", *own]
+    return [place.rows(table) for table in tables]
+
+
+def without_the_moment(result: dict[str, Any]) -> dict[str, Any]:
+    """A result without what differs between two runs of the same: when, and the names of requests and loads."""
+    moment = {"started_at", "finished_at", "load_ids", "duration_ms", "request_id", "rate_limit_remaining"}
+    teams = [{name: value for name, value in team.items() if name not in moment} for team in result["teams"]]
+    return {name: value for name, value in result.items() if name not in moment} | {"teams": teams}
+
+
+@pytest.fixture(params=["folder", "s3"])
+def files(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    """Plain parquet files, in a folder and in a bucket."""
+    if request.param == "folder":
+        return Place("files", lambda: dlt.destinations.filesystem(str(tmp_path / "files")), tmp_path)
+    credentials = {**S3_KEYS, "endpoint_url": request.getfixturevalue("s3"), "region_name": "us-east-1"}
+    bucket = f"s3://lake/{tmp_path.name}"
+    return Place("s3", lambda: dlt.destinations.filesystem(bucket, credentials=credentials), tmp_path)
+
+
+def changes_of(place: Place) -> list[tuple[Any, ...]]:
+    """What changed, with the name, the clock of before and the paths."""
+    rows = [row for row in place.rows("connector_changes") if not row["baseline"]]
+    rows.sort(key=lambda row: (row["detected_at"], row["connector_identifier"]))
+    columns = ("connector_identifier", "change", "name", "previous_updated_at")
+    return [(*(row[name] for name in columns), parsed(row["paths_changed"])) for row in rows]
+
+
+def test_changes_are_told_with_what_was_before(place: Place, sandbox: Sandbox) -> None:
+    """The histories of every destination can be asked for it."""
+    for name in "ABC":
+        sandbox.add_connector(
+            TEAM, name, name=f"Name {name}", updated_at="2025-01-01", configuration=configuration(a=1)
+        )
+    place.load(sandbox)
+    first = pendulum.datetime(2025, 1, 1)
+    edited = {**configuration(a=2), "updated_at": "2025-02-02"}
+    sandbox.edit_connector(TEAM, "A", configuration=edited, updated_at="2025-01-01")
+    sandbox.delete_connector(TEAM, "B")
+    place.load(sandbox)
+    expected = [("A", "configuration_changed", "Name A", first, ["$.a"]), ("B", "removed", "Name B", first, None)]
+    assert changes_of(place) == expected
+    sandbox.edit_connector(TEAM, "A", configuration=configuration(a=3), updated_at="2025-01-01")
+    place.load(sandbox)
+    clock = pendulum.datetime(2025, 2, 2)
+    assert changes_of(place) == [*expected, ("A", "configuration_changed", "Name A", clock, ["$.a"])]
+    told = read_changes(place.destination(), "supermetrics")  # as the command line prints them
+    columns = ("connector_identifier", "change", "name", "previous_updated_at", "paths_changed")
+    assert [tuple(row[name] for name in columns) for row in told] == changes_of(place)
+    assert read_changes(place.destination(), "supermetrics", told[-1]["detected_at"]) == told[-1:]
+
+
+def listing_of(number: str, fraction: str, version: str) -> Fault:
+    """An answer with numbers beyond 64 bits and doubles, or that databases write otherwise, and the farthest times."""
+    times = '"created_at": "0001-01-01", "updated_at": "9999-12-31T23:59:59Z"'
+    kept = f'"kept": [18446744073709551616, 1.0, 1e22, 1e300, 1.50, {TINY}], "client_secret": "hunter2hunter2"'
+    definition = f'{{"exact": [{number}, {fraction}], {kept}}}'
+    configuration = f'{{"version": "{version}", {times}, "configuration_json": {definition}}}'
+    connectors = [f'{{"connector_identifier": "A", "name": "Far", {times}, "configuration": {configuration}}}']
+    if version == "1.0.0":
+        connectors.append('{"connector_identifier": "GONE", "name": "Gone"}')
+    return Fault(200, body=f'{{"count": {len(connectors)}, "connectors": [{", ".join(connectors)}]}}'.encode())
+
+
+TINY = "0." + "3" * 400
+NUMBER, FRACTION = "12345678901234567890123", "0.12345678901234567890123"
+
+
+def test_every_reader_reads_what_was_loaded(place: Place, sandbox: Sandbox) -> None:
+    """To the last digit, in every year, wherever the server is at home, and every section of the report."""
+    sandbox.add_team(TEAM)
+    sandbox.add_connector(OTHER, "A", configuration=configuration(a=1))
+    sandbox.fault(listing_of(NUMBER, FRACTION, "1.0.0"), team_id=TEAM)
+    place.load(sandbox)
+    number, fraction = f"{NUMBER[:-1]}4", f"{FRACTION[:-1]}4"
+    # far in the east the last year is another one, far in the west the first
+    for zone, again in (("Pacific/Kiritimati", False), ("America/St_Johns", True)):
+        if place.name == "postgres":
+            place.execute(f"ALTER ROLE postgres SET timezone = '{zone}'")
+        sandbox.fault(listing_of(number, fraction, "1.1.0"), team_id=TEAM)
+        if again:
+            sandbox.fault(Fault(403), team_id=OTHER)
+        result = place.load(sandbox, on_team_error="skip", full_refresh=again)
+        page, difference = place.read(TEAM, "A")
+        lines = list(difference.lines())
+        assert [line[1:].strip(" ,") for line in lines if line.startswith("+ ")] == [number, fraction]
+        assert {change["path"] for change in difference.as_dict()["changes"]} == {"$.exact[0]", "$.exact[1]"}
+        assert str(difference.documents[1]["kept"][-1]) == TINY
+    assert [team["configurations_changed"] for team in result.teams] == [0, None], "numbers as a database writes them"
+    changes = [row for row in place.rows("connector_changes") if not row["baseline"]]
+    assert [parsed(row["paths_changed"]) for row in changes if row["paths_changed"]] == [["$.exact[0]", "$.exact[1]"]]
+    told_as_read(page, place, changes)
+
+
+def told_as_read(page: Page, place: Place, changes: list[dict[str, Any]]) -> None:
+    """The report's numbers are those of the tables, read without it."""
+    assert page.figures == {"teams": "2", "connectors": "2", "changed": "3", "failing": "1"}
+    assert page.tables["connectors-by-team"] == [[str(team), "1", shown(at)] for team, at in _updates(place)]
+    assert sum(int(count) for _, _, count in page.tables["changes"]) == len(changes) == 2
+    assert {day for day, _, _ in page.tables["changes"]} == {str(row["detected_at"].date()) for row in changes}
+    assert sorted(row[1] for row in page.tables["latest-changes"]) == ["configuration changed", "removed"]
+    assert {row[-1] for row in page.tables["latest-changes"]} == {"$.exact[0]\n$.exact[1]", NONE}
+    assert [row[2] for row in page.tables["stale"]] == ["Sandbox connector", "Far"]
+    assert [row[2:5:2] for row in page.tables["configuration-versions"]] == [["A", "2"], ["A", "1"]]
+    assert {row[3] for row in page.tables["failed-syncs"]} == {"403"}
+    assert [row[2:] for row in page.tables["redacted"]] == [["1", "A: $.client_secret"]]
+    assert page.tables.keys() == page.sql.keys() - page.figures.keys(), "a question without an answer"
+
+
+def _updates(place: Place) -> list[tuple[int, Any]]:
+    return sorted((row["team_id"], row["updated_at"]) for row in place.rows("connectors"))
+
+
+OTHERWISE = {"supermetrics-prod": "supermetrics_prod", "2026": "_2026", "a.b": "a_b", "Prod": "prod"}
+
+
+def test_a_dataset_is_called_as_it_was_named(place: Place, sandbox: Sandbox) -> None:
+    """Some names dlt would change, each destination to its own: then two names are one dataset, and share no lease."""
+    sandbox.add_connector(TEAM, "A", configuration=configuration(a=1))
+    names = {**OTHERWISE, **({"long" * 18: r"\w{63}"} if place.name == "postgres" else {})}
+    for name, instead in names.items():
+        for attempt in (_load_into, _read_from):
+            with pytest.raises(SupermetricsConfigurationError) as refused:
+                attempt(place, sandbox, name)
+            told = re.findall(rf"\(--dataset ({instead})\)", str(refused.value))
+            assert len(told) == 1, refused.value
+    assert sandbox.requests == []
+    name = told[0] if place.name == "postgres" else "long" * 18
+    place.load(sandbox, on=place.pipeline(dataset=name))
+    sandbox.edit_configuration(TEAM, "A", {"a": 2})
+    place.load(sandbox, on=place.pipeline(dataset=name))
+    page, difference = place.read(TEAM, "A", name)
+    assert [change["path"] for change in difference.as_dict()["changes"]] == ["$.a"]
+    assert [row[1] for row in page.tables["latest-changes"]] == ["configuration changed"]
+    assert page.figures["changed"] == "1"
+
+
+def _load_into(place: Place, sandbox: Sandbox, dataset: str) -> None:
+    place.load(sandbox, on=place.pipeline(dataset=dataset))
+
+
+def _read_from(place: Place, _: Sandbox, dataset: str) -> None:
+    place.read(TEAM, "A", dataset)
+
+
+def test_readers_say_that_they_do_not_read_snapshots(files: Place, tmp_path: Path, sandbox: Sandbox) -> None:
+    """Their queries would count each run's rows anew."""
+    sandbox.add_connector(TEAM, "A", configuration=configuration(a=1))
+    for place in (files, _duckdb(tmp_path)):
+        place.load(sandbox, snapshot=True)
+        with pytest.raises(SupermetricsConfigurationError, match="holds snapshots"):
+            place.read(TEAM, "A")
+        with pytest.raises(SupermetricsConfigurationError, match="holds snapshots"):
+            compare_versions(place.destination(), "supermetrics", TEAM, "A")
+
+
+def test_a_value_that_somebody_broke_stops_nobody(place: Place, sandbox: Sandbox) -> None:
+    """Where JSON and times are text, anything may stand there; the rows of other teams are loaded all the same."""
+    if place.name != "sqlite":
+        return  # the others let nobody write such values
+    sandbox.add_connector(TEAM, "A", configuration=configuration(a=1))
+    sandbox.add_connector(OTHER, "A", configuration=configuration(a=1))
+    place.load(sandbox)
+    table = "supermetrics.connector_configurations"
+    place.execute(f"UPDATE {table} SET configuration_json = '{{' WHERE team_id = {TEAM}")
+    place.execute(f"UPDATE {table} SET _dlt_valid_from = 'soon', updated_at = 'later' WHERE team_id = {TEAM}")
+    for team in (TEAM, OTHER):
+        sandbox.edit_configuration(team, "A", {"a": 2})
+    place.load(sandbox)
+    place.execute(f"DELETE FROM {table} WHERE updated_at = 'later'")
+    assert_equal_to_the_api(place, sandbox)
+    assert {parsed(row["paths_changed"])[0] for row in place.rows("connector_changes") if row["paths_changed"]} == {
+        "$",
+        "$.a",
+    }
+
+
+def test_plain_files_hold_snapshots(files: Place, sandbox: Sandbox) -> None:
+    """Each run's full listing, changed or not, with when it was taken."""
+    sandbox.add_connector(TEAM, "A", configuration=configuration(a=1), description="")
+    sandbox.add_connector(TEAM, "B", description=None)
+    for _ in range(2):
+        files.load(sandbox, snapshot=True)
+    sandbox.delete_connector(TEAM, "A")
+    sandbox.fault(Fault(403))
+    with pytest.raises(LoadFailedError):
+        files.load(sandbox, snapshot=True)
+    files.load(sandbox, snapshot=True, include_configs=False)
+    stored = files.read_parquet("connectors")
+    snapshots = sorted({row["snapshot_at"] for row in stored})
+    assert [sorted(r["connector_identifier"] for r in stored if r["snapshot_at"] == at) for at in snapshots] == [
+        ["A", "B"],
+        ["A", "B"],
+        ["B"],
+    ]
+    assert {row["connector_identifier"]: row["description"] for row in stored} == {"A": "", "B": None}
+    assert "_deleted" not in stored[0]
+    versions = files.read_parquet("connector_configurations")
+    assert [parsed(row["configuration_json"]) for row in versions] == [{"a": 1}, {"a": 1}]
+    assert [row["status"] for row in files.read_parquet("team_syncs")] == ["ok", "ok", "failed", "ok"]
+
+
+def test_plain_files_are_refused_before_any_request(tmp_path: Path, sandbox: Sandbox) -> None:
+    """A mirror cannot be kept there, and appending in silence would be a lie."""
+    sandbox.add_connector(TEAM, "A")
+    place = Place("files", lambda: dlt.destinations.filesystem(str(tmp_path / "files")), tmp_path)
+    with pytest.raises(LoadFailedError) as refused:
+        place.load(sandbox)
+    assert str(refused.value).startswith(
+        "SupermetricsConfigurationError: The destination 'filesystem' cannot hold the connectors as the API lists them:"
+        " plain files can only be added to. Set table_format='delta' (--table-format delta) for Delta tables, choose a "
+        "database such as duckdb or postgres, or set snapshot=True (--snapshot) to append each run's full listing."
+    )
+    assert sandbox.requests == []
+
+
+def test_a_dataset_holds_a_mirror_or_snapshots(tmp_path: Path, sandbox: Sandbox) -> None:
+    """Mixed, nobody could tell which rows are current."""
+    sandbox.add_connector(TEAM, "A")
+    place = _duckdb(tmp_path)
+    place.load(sandbox)
+    with pytest.raises(LoadFailedError, match="The dataset holds a mirror of the connectors and cannot hold snapshots"):
+        place.load(sandbox, snapshot=True)
+    place.load(sandbox, on=place.pipeline(dataset="snapshots"), snapshot=True)
+    # the table itself is asked: what dlt remembers of one that was dropped keeps nobody from making another
+    for table in ("connectors", "connector_versions", "connector_configurations", "team_syncs"):
+        place.execute(f"DROP TABLE supermetrics.{table} CASCADE")
+    place.load(sandbox, snapshot=True)
+    with pytest.raises(LoadFailedError, match="The dataset holds snapshots of the connectors and cannot hold a mirror"):
+        place.load(sandbox)
+
+
+def _duckdb(folder: Path) -> Place:
+    return Place("duckdb", lambda: dlt.destinations.duckdb(str(folder / "warehouse.duckdb")), folder)
+
+
+def test_an_interrupted_delta_load_is_made_good(
+    tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A row that a killed load had deleted, and that has come back since, is not missed."""
+    sandbox.add_connector(TEAM, "A", name="a", configuration=configuration(a=1), updated_at="2025-01-01")
+    sandbox.add_connector(TEAM, "B")
+    uri = f"file:{tmp_path / 'lake'}"
+    place = Place("delta", lambda: destination_at(uri), tmp_path, {"table_format": "delta"}, uri)
+    place.load(sandbox)
+    (gone,) = (each for each in sandbox.connectors(TEAM) if each["connector_identifier"] == "A")
+    sandbox.delete_connector(TEAM, "A")
+    with monkeypatch.context() as patched:  # killed after the tables, before the load is noted as complete
+        patched.setattr("dlt.destinations.impl.filesystem.filesystem.FilesystemClient.complete_load", _killed)
+        with pytest.raises(BaseException, match="killed"):
+            place.load(sandbox)
+    sandbox.add_connector(**{"team_id": TEAM, **gone})
+    place.load(sandbox)
+    assert_equal_to_the_api(place, sandbox)
+
+
+def _killed(*_: Any) -> None:
+    raise KeyboardInterrupt("killed")
+
+
+def test_the_strategy_and_its_reason_are_logged(
+    tmp_path: Path, sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Who wonders about the shape of a table finds the answer in the log."""
+    sandbox.add_connector(TEAM, "A")
+    caplog.set_level(logging.INFO, "supermetrics_connectors")
+    _duckdb(tmp_path).load(sandbox)
+    assert "Tables are written as mirror: it has SCD2 and deletes rows" in caplog.text
+
+
+def test_types_are_as_documented(place: Place, sandbox: Sandbox) -> None:
+    """The schema that dlt keeps of them, and what the destination hands out."""
+    sandbox.add_connector(TEAM, "A", configuration=configuration(a=1), added=2**53 + 1, nested={"x": [1]})
+    place.load(sandbox)
+    pipeline = place.pipeline()
+    pipeline.sync_destination()
+    tables = pipeline.default_schema.tables
+    json_type = "text" if place.name == "sqlite" else "json"
+    types = {name: c["data_type"] for name, c in tables["connectors"]["columns"].items() if not name.startswith("_dlt")}
+    assert types == {
+        "team_id": "bigint",
+        **dict.fromkeys(("connector_identifier", "name", "description", "logo_url"), "text"),
+        **dict.fromkeys(("created_at", "updated_at"), "timestamp"),
+        "content_hash": "text",
+        "_deleted": "bool",
+        "added": "bigint",
+        "nested": json_type,
+    }
+    configured = tables["connector_configurations"]["columns"]
+    assert configured["configuration_json"]["data_type"] == json_type
+    assert {configured[name]["data_type"] for name in ("_dlt_valid_from", "_dlt_valid_to")} == {"timestamp"}
+    (row,) = place.rows("connectors")
+    assert (row["added"], parsed(row["nested"])) == (2**53 + 1, {"x": [1]})
+    assert place.value_in_json(tables) == "1"
+
+
+WRITERS = 8
+
+
+def test_many_writers_share_a_dataset(place: Place, sandbox: Sandbox, request: pytest.FixtureRequest) -> None:
+    """Eight processes from empty, each with a pipeline and teams of its own: every row once, whoever makes a table."""
+    if place.name in ("duckdb", "sqlite", "delta"):
+        return  # one writer at a time: see the next test
+    if place.name == "ducklake":  # SQLite, its default catalog, would be locked
+        url = request.getfixturevalue("postgres_url")
+        uri = f"{place.uri}?{url.partition('host=')[2]}"
+        place = Place("ducklake", lambda: destination_at(uri), place.folder, uri=uri)
+    for team in range(1, 2 * WRITERS + 1):
+        extra: dict[str, Any] = {f"field_{team % 3}": 1}
+        for number in range(5):
+            sandbox.add_connector(team, f"C{number}", configuration=configuration(a=number), **extra)
+    for _ in range(2):
+        shares = [[team for team in sandbox.team_ids if team % WRITERS == share] for share in range(WRITERS)]
+        run_writers(place, sandbox, shares)
+        assert_equal_to_the_api(place, sandbox)
+        sandbox.edit_connector(1, "C1", name="edited")
+        sandbox.edit_configuration(2, "C1", {"a": 100})
+        sandbox.delete_connector(3, sandbox.connectors(3)[0]["connector_identifier"])
+    assert len(place.rows("team_syncs")) == 2 * len(sandbox.team_ids)
+
+
+@pytest.mark.parametrize("writer", ["run_load", "plain pipelines"])
+def test_two_runs_at_once_of_the_same_teams(place: Place, sandbox: Sandbox, writer: str) -> None:
+    """Two machines' cron: afterwards, or after the next run, everything is single and each change is told once."""
+    if place.name != "postgres":
+        return  # one writer at a time, or told apart by the lake's own commits
+    code = WRITER if writer == "run_load" else PLAIN_WRITER
+    for team in (1, 2, 3):
+        for number in range(5):
+            sandbox.add_connector(team, f"C{number}", configuration=configuration(a=number))
+    place.load(sandbox)
+    for turn in range(3):
+        sandbox.edit_connector(1, "C1", name=f"edited {turn}", updated_at="2025-01-01")
+        sandbox.edit_configuration(2, "C1", {"a": f"edited {turn}"})
+        sandbox.add_connector(3, f"NEW{turn}")
+        run_writers(place, sandbox, [sandbox.team_ids] * 2, code)
+        if writer == "run_load":
+            assert_equal_to_the_api(place, sandbox)
+        place.load(sandbox)
+        assert_equal_to_the_api(place, sandbox)
+        told = [row for row in place.rows("connector_changes") if not row["baseline"]]
+        assert len(told) == 3 * (turn + 1)
+        assert place.copied(place.folder / "copy.duckdb").overlapping_versions() == []
+
+
+def test_copies_of_versions_are_deleted(place: Place, sandbox: Sandbox) -> None:
+    """Two runs at once, or one and a half, have each written what they found."""
+    for name in "AB":
+        sandbox.add_connector(TEAM, name, configuration=configuration(a=name))
+    place.load(sandbox)
+    sandbox.edit_connector(TEAM, "A", name="edited", configuration=configuration(a="edited"))
+    place.load(sandbox)
+    for table in ("connector_versions", "connector_configurations"):
+        before = place.rows(table)
+        place.add_copies(table)
+        assert len(place.rows(table)) == 2 * len(before)
+        place.load(sandbox)
+        after = [row["_dlt_load_id"] for row in place.rows(table)]
+        assert sorted(after) == sorted(row["_dlt_load_id"] for row in before)
+
+
+def run_writers(place: Place, sandbox: Sandbox, shares: list[list[int]], code: str | None = None) -> None:
+    """One process a share, all at once."""
+    running = [
+        subprocess.Popen(  # noqa: S603 - our own code
+            [
+                sys.executable,
+                "-W",
+                "ignore",
+                "-c",
+                code or WRITER,
+                place.uri,
+                sandbox.url,
+                str(number),
+                ",".join(map(str, share)),
+            ],
+            cwd=place.folder,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for number, share in enumerate(shares)
+    ]
+    failures = [process.communicate(timeout=150)[1] for process in running]
+    codes = [process.returncode for process in running]
+    assert not any(codes), [text for text, code in zip(failures, codes, strict=True) if code]
+
+
+ROOT = Path(__file__).resolve().parents[2]
+WRITER = """
+import sys, dlt
+from supermetrics_loader.run.load import run_load
+from tests.helpers.destinations import destination_at
+uri, url, number, teams = sys.argv[1:]
+layout = f"%s_staging_{number}"
+target = destination_at(uri, staging_dataset_name_layout=layout)
+pipeline = dlt.pipeline(f"writer_{number}", destination=target, dataset_name="supermetrics", pipelines_dir=f"p{number}")
+run_load(pipeline, team_ids=teams, api_key="api_sandbox_not_a_real_key", base_url=url, include_configs=True)
+"""
+
+
+PLAIN_WRITER = """
+import sys, dlt
+from supermetrics_connectors import supermetrics_source
+from tests.helpers.destinations import destination_at
+uri, url, number, teams = sys.argv[1:]
+target = destination_at(uri, staging_dataset_name_layout=f"%s_staging_{number}")
+pipeline = dlt.pipeline(f"plain_{number}", destination=target, dataset_name="supermetrics", pipelines_dir=f"q{number}")
+settings = dict(api_key="api_sandbox_not_a_real_key", base_url=url, include_configs=True)
+pipeline.run(supermetrics_source(team_ids=teams, **settings))
+"""
+
+
+def test_a_second_writer_of_a_duckdb_file_is_told_so(tmp_path: Path, sandbox: Sandbox) -> None:
+    """DuckDB lets one process at a time write a file."""
+    sandbox.add_connector(TEAM, "A")
+    place = _duckdb(tmp_path)
+    holder = "import sys, duckdb; c = duckdb.connect(sys.argv[1]); print('open', flush=True); sys.stdin.read()"
+    with subprocess.Popen(  # noqa: S603 - our own code
+        [sys.executable, "-c", holder, str(tmp_path / "warehouse.duckdb")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        with pytest.raises(LoadFailedError) as failed:
+            place.load(sandbox)
+        other.communicate("")
+    assert "Another process has the DuckDB file open" in describe(failed.value)
+
+
+def _contract(tmp_path: Path, sandbox: Sandbox, contract: Any) -> Place:
+    """A load of a connector that has a field more than in the load before, under a schema contract."""
+    sandbox.add_connector(TEAM, "A")
+    place = _duckdb(tmp_path)
+    pipeline = place.pipeline()
+    given: dict[str, Any] = {"team_ids": [TEAM], "api_key": sandbox.token, "base_url": sandbox.url}
+    pipeline.run(supermetrics_source(**given))
+    sandbox.edit_connector(TEAM, "A", name="edited", added="text", nested={"a": 1})
+    source = supermetrics_source(**given)
+    source.schema_contract = contract
+    pipeline.run(source)
+    return place
+
+
+def test_a_field_that_the_api_adds_becomes_a_column_unless_discarded(tmp_path: Path, sandbox: Sandbox) -> None:
+    """Dlt's schema contract decides; what it leaves out takes nothing else with it."""
+    row = _contract(tmp_path, sandbox, {"columns": "discard_value"}).rows("connectors")[0]
+    assert (row["name"], "added" in row, "nested" in row) == ("edited", False, False)
+
+
+def test_a_field_that_the_api_adds_stops_a_frozen_schema(tmp_path: Path, sandbox: Sandbox) -> None:
+    """Nothing is loaded, and the column is named."""
+    with pytest.raises(PipelineStepFailed, match="added"):
+        _contract(tmp_path, sandbox, {"columns": "freeze"})
+    assert [row["name"] for row in _duckdb(tmp_path).rows("connectors")] == ["Sandbox connector"]
+
+
+def test_a_field_that_changes_its_type_or_goes(place: Place, sandbox: Sandbox) -> None:
+    """Another type is another column, `__v_` and the type; a field that is gone leaves its column null."""
+    sandbox.add_connector(TEAM, "A", added=1, gone="x")
+    place.load(sandbox)
+    sandbox.edit_connector(TEAM, "A", added="text", gone=OMIT)
+    place.load(sandbox)
+    (row,) = place.rows("connectors")
+    assert (row["added"], row["added__v_text"], row["gone"]) == (None, "text", None)
+
+
+def test_a_nul_character_is_a_broken_contract_everywhere(place: Place, sandbox: Sandbox) -> None:
+    """PostgreSQL cannot hold it in text or JSON, so no destination gets to."""
+    sandbox.add_connector(TEAM, "A", description="fine: \\u0000 is six characters", configuration=configuration(a=1))
+    place.load(sandbox)
+    sandbox.edit_configuration(TEAM, "A", {"a": ["\0"]})
+    with pytest.raises(LoadFailedError, match="a NUL character"):
+        place.load(sandbox)
+
+
+@pytest.mark.parametrize("name", [name for name in STRATEGIES if name != "duckdb_file"])
+def test_strategies_are_what_dlt_says_its_destinations_can(name: str) -> None:
+    """An upgrade of dlt that changes one fails here."""
+    strategy = STRATEGIES[name]
+    kind, _, table_format = name.partition(", ")
+    destination = getattr(dlt.destinations, kind)
+    capabilities = destination("x")._raw_capabilities() if kind == "filesystem" else destination()._raw_capabilities()
+    formats = [*capabilities.supported_loader_file_formats, *(capabilities.supported_staging_file_formats or [])]
+    assert strategy.file_format is None or strategy.file_format in formats
+    supported = set(capabilities.supported_merge_strategies)
+    if capabilities.merge_strategies_selector:
+        table: Any = {"name": "connectors", "table_format": strategy.table_format}
+        supported = set(capabilities.merge_strategies_selector(sorted(supported), table_schema=table))
+    needed = {"mirror": {"delete-insert", "scd2"}, "versions": {"upsert"}, None: set()}[strategy.way]
+    assert needed <= supported
+    if strategy.way != "mirror":
+        assert "scd2" not in supported, "dlt has learned SCD2 there: use it"
+    if kind == "filesystem" and not table_format:
+        assert not supported
+    if strategy.way == "mirror" and strategy.file_format and kind != "databricks":
+        mapper = capabilities.get_type_mapper()
+        for data_type in (strategy.json_type, "timestamp", "bigint", "bool", "text"):
+            column: Any = {"name": "x", "data_type": data_type}
+            mapper.ensure_supported_type(column, {"name": "t", "columns": {}}, strategy.file_format)
+
+
+def test_every_destination_of_dlt_has_a_strategy_or_a_reason() -> None:
+    """One that dlt adds is either written by its capabilities or refused, never by accident."""
+    others = {"dummy", "destination", "qdrant", "weaviate", "lancedb", "lance", "hf"}
+    assert STRATEGIES["duckdb_file"] == replace(STRATEGIES["duckdb"], may_append=True)
+    known = {name.partition(", ")[0] for name in STRATEGIES} | others
+    names = {name for name in dlt.destinations.__all__ if name.islower() and not name.endswith("adapter")}
+    assert names <= known, names - known

@@ -1,0 +1,232 @@
+"""`dlt init` makes a working project of the source: copied alone, configured by its slots, run by its script."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import duckdb
+import pytest
+import tomlkit
+from packaging.requirements import Requirement
+
+from supermetrics_connectors import supermetrics_source
+from supermetrics_connectors.tables.contracts import CONTRACTS
+from supermetrics_loader.sandbox import Sandbox
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCE = ROOT / "sources" / "supermetrics_connectors"
+NAME = SOURCE.name
+SCRIPT = f"{NAME}_pipeline.py"
+
+# All that a new user's shell has. HOME and DLT_DATA_DIR are put into the test's folder.
+KEPT_VARIABLES = ("PATH", "SYSTEMROOT", "TEMP", "TMP", "LANG")
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository with `sources/` as it lies on disk: dlt wants a commit, the tests what is not committed yet."""
+    folder = tmp_path_factory.mktemp("repository")
+    shutil.copytree(ROOT / "sources", folder / "sources", ignore=shutil.ignore_patterns("__pycache__"))
+    _run(["git", "init", "--quiet"], folder)
+    _run(["git", "add", "sources"], folder)
+    author = ["-c", "user.name=Test", "-c", "user.email=test@localhost", "-c", "commit.gpgsign=false"]
+    _run(["git", *author, "commit", "--quiet", "--message", "The sources"], folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def initialised(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `dlt init` makes of an empty folder."""
+    folder = tmp_path_factory.mktemp("initialised")
+    _python(folder, "-m", "dlt", "--non-interactive", "init", NAME, "duckdb", "--location", str(repository))
+    return folder
+
+
+@pytest.fixture
+def project(initialised: Path, tmp_path: Path) -> Path:
+    """That project, for one test to fill in and run."""
+    return shutil.copytree(initialised, tmp_path / "project")
+
+
+@pytest.fixture
+def shipped() -> Sandbox:
+    """A sandbox with the shipped teams, not started."""
+    return Sandbox()
+
+
+def _run(command: list[str], folder: Path, **variables: str) -> str:
+    """Runs a command to its successful end, in nearly no environment, and returns its standard output."""
+    kept = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
+    own = {"HOME": str(folder), "DLT_DATA_DIR": str(folder / "dlt_data"), "RUNTIME__DLTHUB_TELEMETRY": "false"}
+    done = subprocess.run(  # noqa: S603 - the tests make up the commands themselves
+        command,
+        cwd=folder,
+        env={**kept, **own, **variables},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=120,
+        check=False,  # the assertion shows the output, which CalledProcessError does not
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def _python(folder: Path, *arguments: str, **variables: str) -> str:
+    """Runs Python with the installed packages but not this project: `-S` leaves out the link of an editable install."""
+    packages = os.pathsep.join(sorted({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}))
+    return _run([sys.executable, "-S", *arguments], folder, PYTHONPATH=packages, **variables)
+
+
+def _connectors_by_team(project: Path) -> dict[int, int]:
+    with duckdb.connect(str(project / f"{NAME}_pipeline.duckdb")) as connection:
+        counted = connection.execute("select team_id, count(*) from supermetrics.connectors group by 1").fetchall()
+    return dict(counted)
+
+
+def _listed_by_team(sandbox: Sandbox) -> dict[int, int]:
+    return {team_id: len(sandbox.connectors(team_id)) for team_id in sandbox.team_ids}
+
+
+def _settings(project: Path, file: str) -> dict[str, object]:
+    content = tomlkit.parse((project / ".dlt" / file).read_text(encoding="utf-8")).unwrap()
+    return dict(content["sources"])
+
+
+def test_list_sources_shows_the_first_sentence_of_the_source(repository: Path, tmp_path: Path) -> None:
+    """It is what a user chooses by; a requirements.txt that dlt cannot read would leave the source out of the list."""
+    listed = _python(tmp_path, "-m", "dlt", "init", "--list-sources", "--location", str(repository))
+    sentence = (SOURCE / "__init__.py").read_text(encoding="utf-8").splitlines()[0].strip('"')
+    assert sentence.endswith(".")
+    assert f"{NAME}: {sentence}\n" in listed
+
+
+def test_init_copies_every_file_of_the_source_and_the_example_script(initialised: Path) -> None:
+    """All but requirements.txt, which becomes the project's own."""
+    copied = {path.relative_to(initialised / NAME) for path in (initialised / NAME).rglob("*.*")}
+    left_out = ("*.pyc", "py.typed", "requirements.txt")
+    expected = {path.relative_to(SOURCE) for path in SOURCE.rglob("*.*") if not any(map(path.match, left_out))}
+    assert copied == expected
+    assert (initialised / SCRIPT).is_file()
+
+
+def test_init_leaves_one_slot_for_the_key_and_one_for_the_teams(initialised: Path) -> None:
+    """The key among the secrets, the teams in the configuration, and nothing else to fill in."""
+    assert _settings(initialised, "secrets.toml") == {NAME: {"api_key": "<configure me>"}}
+    assert _settings(initialised, "config.toml") == {NAME: {"team_ids": "team_ids"}}
+
+
+def test_init_writes_requirements_with_the_destination(initialised: Path) -> None:
+    """`pip install -r requirements.txt` must bring what the source imports and the destination needs."""
+    lines = (initialised / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    requirements = {requirement.name: requirement for requirement in map(Requirement, lines)}
+    assert requirements["dlt"].extras == {"duckdb", "parquet"}
+    code = "\n".join(path.read_text(encoding="utf-8") for path in SOURCE.rglob("*.py"))
+    imported = set(re.findall(r"^(?:import|from) (\w+)", code, re.MULTILINE)) - sys.stdlib_module_names
+    assert imported - {"deltalake"} <= requirements.keys()  # comes with the destination, as a database's driver does
+
+
+def test_requirements_are_those_of_the_project() -> None:
+    """The source is tried with the project's versions: a bound that stands in both files is the same in both."""
+    project = tomlkit.parse((ROOT / "pyproject.toml").read_text(encoding="utf-8")).unwrap()["project"]
+    declared = {requirement.name: requirement.specifier for requirement in map(Requirement, project["dependencies"])}
+    lines = (SOURCE / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    for requirement in map(Requirement, lines):
+        assert requirement.specifier == declared.get(requirement.name, requirement.specifier), requirement.name
+
+
+def test_copied_source_imports_on_its_own(initialised: Path) -> None:
+    """Nothing of it may rest on this repository, which the user's project does not have."""
+    code = f"""if True:
+        import importlib.util
+        for name in ("supermetrics_loader", "orchestrators"):
+            assert importlib.util.find_spec(name) is None, name
+        import {NAME}
+        print({NAME}.__file__, {NAME}.supermetrics_source.__name__)
+    """
+    assert _python(initialised, "-c", code) == f"{initialised / NAME / '__init__.py'} supermetrics_source\n"
+
+
+def test_example_script_loads_once_the_slots_are_filled_in(project: Path, shipped: Sandbox) -> None:
+    """A source that does not look where `dlt init` wrote its slots would call the settings missing."""
+    for file, slot, value in (
+        ("secrets.toml", '"<configure me>"', f'"{shipped.token}"'),
+        ("config.toml", '"team_ids"', str(shipped.team_ids)),
+    ):
+        path = project / ".dlt" / file
+        path.write_text(path.read_text(encoding="utf-8").replace(slot, value), encoding="utf-8")
+    with shipped:
+        printed = _python(project, SCRIPT, SOURCES__SUPERMETRICS__BASE_URL=shipped.url)
+    assert _connectors_by_team(project) == _listed_by_team(shipped)
+    assert "LOADED and contains no failed jobs" in printed
+    assert f"('connectors', {sum(_listed_by_team(shipped).values())})" in printed
+
+
+def test_every_example_runs_with_the_settings_of_the_environment(project: Path, shipped: Sandbox) -> None:
+    """The environment wins over slots that nobody filled in; the example with configurations loads them too."""
+    examples = f"import {SCRIPT[:-3]} as e; e.load_connectors_with_configurations(); e.show_connectors()"
+    with shipped:
+        printed = _python(
+            project,
+            "-c",
+            examples,
+            SOURCES__SUPERMETRICS__BASE_URL=shipped.url,
+            SOURCES__SUPERMETRICS__API_KEY=shipped.token,
+            SOURCES__SUPERMETRICS__TEAM_IDS=",".join(map(str, shipped.team_ids)),
+        )
+    assert _connectors_by_team(project) == _listed_by_team(shipped)
+    held = [one for team_id in shipped.team_ids for one in shipped.connectors(team_id) if one.get("configuration")]
+    assert f"('connector_configurations', {len(held)})" in printed
+
+
+def test_readme_of_the_source_names_every_setting_and_its_default() -> None:
+    """The table is written by hand; a setting that changes must change there as well."""
+    documented = dict(re.findall(r"^\| `(\w+)` \| (\S+) \|", _readme(), re.MULTILINE))
+    settings = inspect.signature(supermetrics_source).parameters.values()
+    expected = {
+        setting.name: "required" if setting.name in ("team_ids", "api_key") else f"`{setting.default!r}`"
+        for setting in settings
+    }
+    assert {name: default.replace('"', "'") for name, default in documented.items()} == expected
+
+
+def test_every_column_of_a_new_project_is_described(project: Path, shipped: Sandbox) -> None:
+    """The schema says what each column means, and destinations that keep comments show it."""
+    code = f"""if True:
+        import dlt, json
+        from {NAME} import supermetrics_source
+        pipeline = dlt.pipeline("described", destination="duckdb", dataset_name="supermetrics")
+        pipeline.run(supermetrics_source(include_configs=True))
+        told = {{}}
+        for table in pipeline.default_schema.data_tables():
+            columns = {{name: column.get("description") for name, column in table["columns"].items()}}
+            told[table["name"]] = [table["description"], columns]
+        print(json.dumps(told))
+    """
+    with shipped:
+        printed = _python(
+            project,
+            "-c",
+            code,
+            SOURCES__SUPERMETRICS__BASE_URL=shipped.url,
+            SOURCES__SUPERMETRICS__API_KEY=shipped.token,
+            SOURCES__SUPERMETRICS__TEAM_IDS=str(shipped.team_ids),
+        )
+    described = json.loads(printed.splitlines()[-1])
+    for name, contract in CONTRACTS.items():
+        table, columns = described[name]
+        assert table == contract.about
+        ours = [column for column in contract.columns if not column.name.startswith("_dlt")]
+        assert {column.name: columns[column.name] for column in ours} == {column.name: column.about for column in ours}
+
+
+def _readme() -> str:
+    return (SOURCE / "README.md").read_text(encoding="utf-8")

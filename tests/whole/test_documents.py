@@ -1,0 +1,214 @@
+"""README and docs do what they say: queries and commands run as written, tables are those of a real load."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import duckdb
+import pytest
+import tomlkit
+
+from supermetrics_connectors.settings import SupermetricsConfiguration
+from supermetrics_connectors.tables.contracts import CONTRACTS, Contract
+from supermetrics_loader.cli.main import cli, run
+from supermetrics_loader.run.exit_codes import Exit
+from supermetrics_loader.sandbox import Sandbox
+from supermetrics_loader.sandbox.data import shipped_teams
+
+SCRIPT = str(Path(sys.executable).parent / "supermetrics-connectors")
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = {
+    path.relative_to(ROOT): path.read_text(encoding="utf-8")
+    for path in (
+        *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
+        *sorted((ROOT / "docs").glob("*.md")),
+    )
+}
+
+
+def blocks(language: str, text: str = README) -> list[str]:
+    """The contents of a page's code blocks of a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+def commands(program: str, text: str = README) -> list[list[str]]:
+    """Every command line of a program in a page's shell blocks and crontab, and in its text between backticks."""
+    lines = [
+        line for language in ("sh", "bash", "text") for each in blocks(language, text) for line in each.splitlines()
+    ]
+    lines = [re.sub(r"\s+#.*$", "", line) for line in lines]
+    lines += re.findall(rf"`({program} [^`]+)`", text)
+    calls = (re.search(rf"(?:^|/){program} (.*?)(?: *>.*)?$", re.split(r"\s&&\s|^\$ ", line)[-1]) for line in lines)
+    return [shlex.split(call[1]) for call in calls if call]
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file that the README's first command leaves."""
+    folder = tmp_path_factory.mktemp("readme")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("DLT_DATA_DIR", str(folder / "dlt"))
+        patch.setenv("RUNTIME__DLTHUB_TELEMETRY", "false")
+        assert run(["load", "--sandbox", "--include-configs"]) == Exit.OK
+    return folder / "supermetrics_connectors.duckdb"
+
+
+@pytest.fixture
+def connection(loaded: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """That file, opened as the README says."""
+    with duckdb.connect(str(loaded), read_only=True) as connection:
+        yield connection
+
+
+@pytest.mark.parametrize("page", [page for page, text in PAGES.items() if blocks("sql", text)], ids=str)
+def test_queries_run_as_written(connection: duckdb.DuckDBPyConnection, page: Path) -> None:
+    """With names in two parts, as every other tool writes them."""
+    for query in blocks("sql", PAGES[page]):
+        connection.execute(query).fetchall()
+
+
+def test_queries_find_what_they_promise(connection: duckdb.DuckDBPyConnection) -> None:
+    """A query that runs may still ask for nothing."""
+    rows = [len(connection.execute(query).fetchall()) for query in blocks("sql", PAGES[Path("docs/queries.md")])]
+    assert rows == [7, 0, 7, 0, 0, 0]  # a first load has no change, no changed configuration, no past and no failure
+
+
+@pytest.mark.parametrize(
+    "table", ["connectors", "connector_versions", "connector_configurations", "connector_changes", "team_syncs"]
+)
+def test_tables_have_the_documented_columns_and_types(connection: duckdb.DuckDBPyConnection, table: str) -> None:
+    """All of them and no other, dlt's own included."""
+    documented = {column: kind for column, kind, _ in documented_columns(table)}
+    described = connection.execute(f"describe supermetrics.{table}").fetchall()
+    assert documented == {column: kind for column, kind, *_ in described}
+
+
+def documented_columns(table: str) -> list[tuple[str, str, str]]:
+    """Name, type and meaning of each column, as docs/tables.md has them."""
+    section = re.search(rf"^## `{table}`\n(.*?)^## ", PAGES[Path("docs/tables.md")], re.MULTILINE | re.DOTALL)
+    assert section
+    return re.findall(r"^\| `(\w+)` \| ([A-Z ]+) \| (.*?) ?\|$", section[1], re.MULTILINE)
+
+
+@pytest.mark.parametrize("contract", CONTRACTS.values(), ids=lambda contract: contract.name)
+def test_columns_are_described_as_in_the_contract(contract: Contract) -> None:
+    """One text for the document, dlt's schema and destinations that keep comments."""
+    described = {column: about for column, _, about in documented_columns(contract.name)}
+    assert {column.name: described[column.name] for column in contract.columns} == {
+        column.name: column.about for column in contract.columns
+    }
+    assert contract.about.replace("_dlt_valid_to", "`_dlt_valid_to`") in re.sub(
+        r"\s+", " ", PAGES[Path("docs/tables.md")]
+    )
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_commands_are_those_of_the_command_line(page: Path) -> None:
+    """An option renamed in the program must be renamed here."""
+    found = commands("supermetrics-connectors", PAGES[page])
+    if page == Path("README.md"):
+        assert {name for name, *_ in found} == {"check", "diff", "load", "report", "sandbox"}
+    for name, *arguments in found:
+        if name == "--version":  # click's own
+            continue
+        command = cli.commands[name]
+        if "--help" not in arguments:
+            command.make_context(name, arguments, parent=click.Context(cli))
+
+
+@pytest.fixture
+def folder(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the settings that the repository ships, and a sandbox with the README's teams and its key."""
+    for team_id, connectors in shipped_teams().items():
+        sandbox.add_team(team_id, connectors)
+    shutil.copytree(ROOT / ".dlt", tmp_path / ".dlt", ignore=shutil.ignore_patterns("secrets.toml"))
+    monkeypatch.setenv("SOURCES__SUPERMETRICS__BASE_URL", sandbox.url)
+    return tmp_path
+
+
+@pytest.mark.parametrize("place", ["after", "before", "between"])
+def test_settings_can_be_pasted_into_the_shipped_files(folder: Path, sandbox: Sandbox, place: str) -> None:
+    """The block into config.toml, wherever there is room; the example copied, and the key put in its place."""
+    [block] = [block for block in blocks("toml") if "config.toml" in block]
+    config = folder / ".dlt" / "config.toml"
+    shipped = config.read_text(encoding="utf-8")
+    pasted = {
+        "after": f"{shipped}\n{block}",
+        "before": f"{block}\n{shipped}",
+        "between": shipped.replace("\n[load]", f"\n{block}\n[load]"),
+    }
+    config.write_text(pasted[place], encoding="utf-8")
+    [copy] = [line for block in blocks("sh") for line in block.splitlines() if "secrets.toml" in line]
+    subprocess.run(shlex.split(copy), check=True)  # noqa: S603 - the README's own line
+    secrets = folder / ".dlt" / "secrets.toml"
+    secrets.write_text(secrets.read_text(encoding="utf-8").replace("api_...", sandbox.token), encoding="utf-8")
+
+    done = subprocess.run([SCRIPT, "load", "--json"], capture_output=True, encoding="utf-8", check=False)  # noqa: S603 - ours
+    assert (done.returncode, done.stderr) == (0, "")
+    result = json.loads(done.stdout)
+    assert [team["team_id"] for team in result["teams"]] == [936506, 941277]
+    assert {request.include_configs for request in sandbox.requests} == {True}
+
+
+def test_the_shipped_settings_are_the_defaults(folder: Path) -> None:
+    """With their # taken away they can be read, and change nothing."""
+    lines = (folder / ".dlt" / "config.toml").read_text(encoding="utf-8").splitlines()
+    shown = [line.removeprefix("# ") for line in lines if re.match(r"# (\[sources|\w+ = )", line)]
+    settings: dict[str, Any] = tomlkit.parse("\n".join(shown)).unwrap()["sources"]["supermetrics"]
+    assert settings.pop("team_ids") == [936506, 941277]
+    assert {name: getattr(SupermetricsConfiguration(), name) for name in settings} == settings
+    assert len(settings) == 6
+
+
+def test_the_example_of_diff_works_after_the_first_load(loaded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is one version by then, which is said."""
+    monkeypatch.chdir(loaded.parent)
+    [example] = [command for command in commands("supermetrics-connectors") if command[0] == "diff"]
+    assert run(example) == Exit.OK
+
+
+def test_nobody_is_told_to_install_a_package_that_anybody_could_claim() -> None:
+    """The project is not on the package index: what is installed comes from the clone."""
+    names = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, encoding="utf-8", check=True).stdout  # noqa: S607 - whichever git there is
+    texts = [ROOT / name for name in names.splitlines() if Path(name).suffix in (".md", ".py", ".yml", ".sh", ".html")]
+    assert len(texts) > 50
+    assert [path for path in texts if re.search(r"supermetrics-connectors\[", path.read_text(encoding="utf-8"))] == []
+
+
+def test_make_targets_exist() -> None:
+    """As above, for make."""
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
+    named = {target for text in PAGES.values() for [target, *_] in commands("make", text)}
+    assert {"load", "test", "check", "bench"} <= named <= targets
+
+
+def test_exit_codes_are_the_documented_ones() -> None:
+    """Schedulers are set up by this table."""
+    table = re.search(r"^\| exit code .*?\n\n", PAGES[Path("docs/reliability.md")], re.MULTILINE | re.DOTALL)
+    assert table
+    assert {int(code) for code in re.findall(r"^\| (\d+) \|", table[0], re.MULTILINE)} == set(Exit)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_links_into_the_repository_lead_somewhere(page: Path) -> None:
+    """A moved file takes its link along."""
+    links = re.findall(r"\]\((?!https?:)([^)#]+)(#[^)]+)?\)", PAGES[page])
+    assert [path for path, _ in links if not (ROOT / page.parent / path).exists()] == []
+
+
+def test_first_page_is_short() -> None:
+    """Whoever decides whether to try it reads one page; what is needed later is a link away."""
+    assert len(README.splitlines()) <= 150
+    assert len(PAGES[Path("CONTRIBUTING.md")].splitlines()) <= 120

@@ -1,0 +1,232 @@
+"""Each fault at each stage of an answer: ridden out, or explained by an error that support can trace."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import replace
+from datetime import datetime, timezone
+from email.utils import format_datetime
+from typing import Any
+
+import pytest
+
+from supermetrics_connectors.api.client import SupermetricsClient
+from supermetrics_connectors.api.listing import list_connectors
+from supermetrics_connectors.exceptions import (
+    SupermetricsConnectionError,
+    SupermetricsContractError,
+    SupermetricsError,
+    SupermetricsForbiddenError,
+    SupermetricsNotFoundError,
+    SupermetricsRateLimitError,
+    SupermetricsRequestError,
+    SupermetricsServerError,
+    SupermetricsUnauthorizedError,
+    SupermetricsUnreadableError,
+)
+from supermetrics_connectors.settings import Settings, SupermetricsConfiguration
+from supermetrics_loader.sandbox import Fault, Sandbox
+
+TEAM = 936506
+ATTEMPTS = 3
+HTML = b"<html><h1>Bad gateway</h1></html>"
+
+STAGES = [None, "before_headers", "in_headers", "mid_body", "after"]
+PASSING: dict[str, tuple[Fault, type[SupermetricsError]]] = {
+    "429 with seconds": (Fault(429, retry_after=0), SupermetricsRateLimitError),
+    "429 with a date": (
+        Fault(429, retry_after=format_datetime(datetime.now(timezone.utc), usegmt=True)),
+        SupermetricsRateLimitError,
+    ),
+    "429 without Retry-After": (Fault(429), SupermetricsRateLimitError),
+    "500": (Fault(500), SupermetricsServerError),
+    "502 of a gateway": (Fault(502, body=HTML, content_type="text/html"), SupermetricsServerError),
+    "503 with Retry-After": (Fault(503, retry_after=0), SupermetricsServerError),
+    "504": (Fault(504), SupermetricsServerError),
+    "200 of a gateway": (Fault(200, body=HTML, content_type="text/html"), SupermetricsUnreadableError),
+    "200 with garbage": (Fault(200, body=b"\xff\x00\xfe"), SupermetricsUnreadableError),
+    "200 with half of the JSON": (Fault(200, body=b'{"count": 1, "conn'), SupermetricsUnreadableError),
+    "timeout": (Fault(delay=5), SupermetricsConnectionError),
+}
+LASTING: dict[str, tuple[Fault, type[SupermetricsError]]] = {
+    "redirect": (Fault(302, location="https://elsewhere.example/"), SupermetricsContractError),
+    "400": (Fault(400), SupermetricsRequestError),
+    "401": (Fault(401), SupermetricsUnauthorizedError),
+    "403": (Fault(403), SupermetricsForbiddenError),
+    "404": (Fault(404), SupermetricsNotFoundError),
+    "409": (Fault(409), SupermetricsRequestError),
+    "422": (Fault(422), SupermetricsRequestError),
+}
+
+
+@pytest.fixture(autouse=True)
+def team(sandbox: Sandbox) -> None:
+    """The sandbox has one team with a connector."""
+    sandbox.add_connector(TEAM, "A", description="long enough to be cut in its middle")
+
+
+@contextmanager
+def client(base_url: str, token: str = "api_sandbox_not_a_real_key", **given: Any) -> Iterator[SupermetricsClient]:
+    """A client whose retries do not wait."""
+    settings = {"request_max_attempts": ATTEMPTS, "request_backoff_factor": 0, "request_timeout": 0.3, **given}
+    config = SupermetricsConfiguration(team_ids=[TEAM], api_key=token, base_url=base_url, **settings)
+    with closing(SupermetricsClient(Settings.check(config))) as made:
+        yield made
+
+
+def cut(fault: Fault, stage: Any, expected: type[SupermetricsError]) -> tuple[Fault, type[SupermetricsError], bool]:
+    """The fault with its answer cut at a stage, the error that makes, and whether that may pass by itself."""
+    may_pass = any(fault is passing for passing, _ in PASSING.values())
+    has_body = not 300 <= fault.status < 400
+    if stage == "before_headers" or (stage == "mid_body" and has_body):
+        expected, may_pass = SupermetricsConnectionError, True
+    if stage == "in_headers" and fault.status == 200 and not fault.delay:
+        expected = SupermetricsUnreadableError
+    return replace(fault, stage=stage), expected, may_pass
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("name", [*PASSING, *LASTING])
+def test_a_fault_that_stays_is_explained(sandbox: Sandbox, name: str, stage: str | None) -> None:
+    """The attempts are bounded, and made only where they may help; whatever request id was sent is told."""
+    fault, expected, may_pass = cut(*_with_stage(name, stage))
+    sandbox.fault(fault, team_id=TEAM, times=99)
+    began = time.monotonic()
+    with client(sandbox.url) as asking, pytest.raises(SupermetricsError) as failed:
+        list_connectors(asking, TEAM)
+    error = failed.value
+    seen = len(sandbox.requests)
+    if stage == "after" and may_pass:  # an attempt may find the connection closed only once it has been sent
+        assert type(error) in (expected, SupermetricsConnectionError)
+        assert 1 <= seen <= ATTEMPTS
+    else:
+        assert (type(error), seen) == (expected, ATTEMPTS if may_pass else 1)
+    answered = type(error) is not SupermetricsConnectionError or (stage == "mid_body" and not fault.delay)
+    assert error.request_id == (sandbox.requests[-1].request_id if answered else None)
+    assert str(error).endswith(f"(request_id={error.request_id})") or error.request_id is None
+    assert error.team_id == TEAM
+    assert time.monotonic() - began < 30, "a guard against hanging, no measurement"
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("name", [*PASSING, "403"])
+def test_a_fault_that_passes_is_ridden_out(sandbox: Sandbox, name: str, stage: str | None) -> None:
+    """One more request brings the listing; an answer cut short is one that passes, whatever its status was."""
+    fault, expected, may_pass = cut(*_with_stage(name, stage))
+    sandbox.fault(fault, team_id=TEAM)
+    with client(sandbox.url) as asking:
+        if may_pass:
+            assert list_connectors(asking, TEAM).payload["count"] == 1
+        else:
+            with pytest.raises(expected):
+                list_connectors(asking, TEAM)
+    assert len(sandbox.requests) == (2 if may_pass else 1)
+
+
+def _with_stage(name: str, stage: str | None) -> tuple[Fault, str | None, type[SupermetricsError]]:
+    fault, expected = {**PASSING, **LASTING}[name]
+    return fault, stage, expected
+
+
+def test_a_server_that_is_not_there_is_asked_as_often_as_said(caplog: pytest.LogCaptureFixture) -> None:
+    """A refused connection may be a restart."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    caplog.set_level("INFO", "supermetrics_connectors")
+    with client(f"http://127.0.0.1:{port}") as asking, pytest.raises(SupermetricsConnectionError, match="refused"):
+        list_connectors(asking, TEAM)
+    assert [f"Attempt {n} of {ATTEMPTS} failed" in caplog.text for n in range(1, 5)] == [True, True, True, False]
+
+
+def test_a_retry_after_up_to_the_longest_wait_is_waited_out(sandbox: Sandbox) -> None:
+    """Exactly as long as said, and not shorter."""
+    sandbox.fault(Fault(429, retry_after=1))
+    with client(sandbox.url, max_retry_wait=1) as asking:
+        list_connectors(asking, TEAM)
+    first, second = (request.at for request in sandbox.requests)
+    assert 1 <= second - first < 3
+
+
+def test_a_retry_after_beyond_the_longest_wait_fails_at_once(sandbox: Sandbox) -> None:
+    """With the seconds for a scheduler and words for a person."""
+    sandbox.fault(Fault(429, retry_after=2))
+    with client(sandbox.url, max_retry_wait=1) as asking, pytest.raises(SupermetricsRateLimitError) as failed:
+        list_connectors(asking, TEAM)
+    assert len(sandbox.requests) == 1
+    assert failed.value.retry_after == 2
+    assert "The limit resets at 20" in str(failed.value)
+    assert f"(request_id={sandbox.requests[0].request_id})" in str(failed.value)
+
+
+def test_when_one_team_is_told_to_wait_the_others_wait_too(
+    sandbox: Sandbox, load: Callable[..., Any], rows: Callable[..., list[Any]]
+) -> None:
+    """The limit is the token's: 40 teams, half of which get a 429, load in one go, and nobody asks in a pause."""
+    teams = list(range(1, 41))
+    for team_id in teams:
+        sandbox.add_connector(team_id, "A")
+    for team_id in teams[:20]:
+        sandbox.fault(Fault(429, retry_after=1), team_id=team_id)
+    load(*teams, workers=10)
+    assert len(rows("connectors", "team_id")) == 40
+    assert len(sandbox.requests) == 60
+    told_to_wait = [request.at for request in sandbox.requests if request.status == 429]
+    for at in told_to_wait:
+        early = [
+            r.at - at for r in sandbox.requests if 0.3 < r.at - at < 0.99
+        ]  # by 0.3 s, all that was on its way is in
+        assert not early
+
+
+@pytest.mark.parametrize("fault", [Fault(hang=True), Fault(drip=0.05), Fault(delay=60)])
+def test_a_server_that_hangs_or_drips_holds_no_one(sandbox: Sandbox, fault: Fault) -> None:
+    """An attempt ends when its time is up, however many bytes have come; waiting for one more is what may be added."""
+    sandbox.fault(fault, times=99)
+    began = time.monotonic()
+    with client(sandbox.url, request_timeout=0.3) as asking, pytest.raises(SupermetricsConnectionError):
+        list_connectors(asking, TEAM)
+    assert 0.3 * ATTEMPTS <= time.monotonic() - began < 0.3 * 2 * ATTEMPTS + 2
+
+
+def test_headers_that_drip_hold_no_one() -> None:
+    """A head that never ends is an answer that never does."""
+    with dripping_headers() as url, client(url, request_timeout=0.3) as asking:
+        began = time.monotonic()
+        with pytest.raises(SupermetricsError):
+            list_connectors(asking, TEAM)
+    assert time.monotonic() - began < 0.3 * 2 * ATTEMPTS + 2
+
+
+@contextmanager
+def dripping_headers() -> Iterator[str]:
+    """A server that sends headers without end, one byte every 50 ms."""
+    stop = threading.Event()
+
+    def drip(connection: socket.socket) -> None:
+        with connection:
+            try:
+                connection.sendall(b"HTTP/1.1 200 OK\r\n")
+                while not stop.wait(0.05):
+                    connection.sendall(b"x")
+            except OSError:
+                return
+
+    def serve() -> None:
+        while not stop.is_set():
+            with suppress(TimeoutError):
+                connection, _ = server.accept()
+                threading.Thread(target=drip, args=(connection,)).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.2)
+        accepting = threading.Thread(target=serve)
+        accepting.start()
+        try:
+            yield f"http://127.0.0.1:{server.getsockname()[1]}"
+        finally:
+            stop.set()
+            accepting.join()
