@@ -13,6 +13,7 @@ import pytest
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from supermetrics_connectors import supermetrics_source
+from supermetrics_loader.run.dry_run import dry_run
 from supermetrics_loader.run.load import LoadFailedError, run_load
 from supermetrics_loader.run.shards import Shard
 from supermetrics_loader.sandbox import Sandbox
@@ -157,6 +158,10 @@ def test_copies_that_two_runs_at_once_have_left_are_deleted(
     load(include_configs=True)
     right = rows(table, "*")
     query(COPIED.format(table=table, later="_dlt_valid_from + interval 1 millisecond"))
+    trial = dlt.pipeline("trial", destination=dlt.destinations.duckdb(str(database)), dataset_name="supermetrics")
+    given: dict[str, Any] = {"api_key": customer.token, "base_url": customer.url, "include_configs": True}
+    dry_run(trial, team_ids=customer.team_ids, **given)
+    assert len(rows(table, "*")) == 2 * len(right)
     load(include_configs=True)
     assert rows(table, "*") == right
     query(COPIED.format(table=table, later="_dlt_valid_from + interval 1 millisecond") + " where _dlt_valid_to is null")

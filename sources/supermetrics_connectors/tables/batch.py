@@ -47,7 +47,8 @@ class Run:
         strategy: How the destination is written.
         load_id: dlt's load package; None when resources are read without loading them.
         full_refresh: Whether rows are written even if they are there.
-        writes: Names of the tables that it writes: those whose resources are selected.
+        writes: Names of the resources that are selected. A table that is not among them is neither compared nor
+            touched; but who selects `listings` compares all of them, to write none.
         began: When it began, UTC.
         shows_changes: Whether `connector_changes` has been made.
     """
@@ -106,7 +107,8 @@ class Run:
         """What a table holds of the run's teams, read once."""
         if contract.name not in self._tables:
             asked = self.compares and contract.name not in self._dropped
-            self._tables[contract.name] = read(self.reader, contract, self.team_ids) if asked else Table()
+            mends = contract.name in self.writes
+            self._tables[contract.name] = read(self.reader, contract, self.team_ids, mends) if asked else Table()
         return self._tables[contract.name]
 
     def columns(self, contract: Contract) -> set[str]:
@@ -166,7 +168,7 @@ class Batch:
         return self._differences[key]
 
     def _compare(self, contract: Contract, listing: Listing) -> Difference:
-        if listing.error or contract.name not in self.run.writes:
+        if listing.error or not {contract.name, "listings"} & set(self.run.writes):
             return Difference()
         held = self.run.table(contract).of(listing.team_id)
         refresh = self.run.full_refresh

@@ -4,6 +4,7 @@ A table that is not there holds nothing. Whatever else keeps one from being read
 would be written a second time.
 """
 
+import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,13 +15,15 @@ from typing import Any, Protocol, cast
 import dlt
 import pyarrow as pa
 import pyarrow.compute as pc
-from dlt.destinations.exceptions import DatabaseUndefinedRelation
+from dlt.destinations.exceptions import DatabaseException, DatabaseUndefinedRelation
 
 from ..api.listing import Record, parse_timestamp
 from ..compare import Held
 from .contracts import VALID_FROM, VALID_TO, Contract
 from .sessions import in_utc
 from .strategies import Strategy
+
+logger = logging.getLogger(__name__)
 
 _KEY = ("team_id", "connector_identifier")
 _CONTENT = "SUBSTR(_dlt_id, 1, 32)"
@@ -32,8 +35,6 @@ _NEWER = timedelta(days=30)
 """How old a sync may be to be looked at again."""
 _TEAMS_BY_NAME = 1_000
 """Team ids in one query's condition. Of more teams, all from the first to the last are read."""
-
-
 TWICE = "twice"
 """Stands where a history has copies of a version, as two runs at once may leave them."""
 
@@ -107,11 +108,18 @@ class Table:
         return Held(hashes)
 
 
-def read(reader: Reader, contract: Contract, team_ids: Sequence[int]) -> Table:
-    """Reads what a table holds of some teams, in one query. Where a history holds copies, they are deleted first."""
+def read(reader: Reader, contract: Contract, team_ids: Sequence[int], mends: bool = False) -> Table:
+    """Reads what a table holds of some teams, in one query.
+
+    Args:
+        reader: Reads the dataset.
+        contract: Which table.
+        team_ids: The teams.
+        mends: Whether copies in a history are deleted before.
+    """
     try:
         found = _current(reader, contract, team_ids)
-        if found.num_columns > _OF_A_ROW and _has_copies(found):
+        if mends and found.num_columns > _OF_A_ROW and _has_copies(found):
             reader.delete_copies(contract, team_ids)
             found = _current(reader, contract, team_ids)
     except MissingTableError:
@@ -196,13 +204,16 @@ class SqlReader:
     def delete_copies(self, contract: Contract, team_ids: Sequence[int]) -> None:
         """See `Reader`."""
         teams = _in_teams(team_ids)
-        _rows(
-            contract.name,
+        sql = (
             f"DELETE FROM {{table}} WHERE {teams} AND (_dlt_id, _dlt_load_id) IN ("  # noqa: S608 - our own names and checked ids
             "SELECT _dlt_id, _dlt_load_id FROM (SELECT _dlt_id, _dlt_load_id,"
             f" RANK() OVER (PARTITION BY {_CONTENT}, {VALID_TO} ORDER BY _dlt_load_id) AS place"
-            f" FROM {{table}} WHERE {teams}) AS copies WHERE place > 1)",
+            f" FROM {{table}} WHERE {teams}) AS copies WHERE place > 1)"
         )
+        try:
+            _rows(contract.name, sql)
+        except DatabaseException as error:  # current ones are mended by what is written, and the past told once
+            logger.warning("Copies of versions in %s could not be deleted: %s", contract.name, error)
 
     def rows(self, contract: Contract, columns: Sequence[str], column: str, values: Sequence[Any]) -> Iterator[Record]:
         """See `Reader`."""
