@@ -22,7 +22,7 @@ load: $(STAMP) ## load a local sandbox of the API into a DuckDB file and query i
 	@$(BIN)/python -c "$$FIRST_QUERY" $(DATABASE)
 
 test: $(STAMP) ## run the tests
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses 4 --dist worksteal
 
 bench: $(STAMP) ## time loads against the same work by hand (some minutes; wants an idle machine)
 	@$(BIN)/python -m benchmarks.bench

@@ -25,7 +25,7 @@ from .settings import (
 from .tables.batch import Batch, Run
 from .tables.changes import show_changes, told_apart
 from .tables.contracts import CONNECTOR_CONFIGURATIONS, CONNECTOR_VERSIONS, CONNECTORS, TEAM_SYNCS, Contract
-from .tables.write import arrow, as_it_is, column_name, refuse_mixture, refuse_other_dispositions
+from .tables.write import arrow, as_it_is, column_name, refuse_mixture, refuse_other_dispositions, write_each_piece
 
 logger = logging.getLogger(__name__)
 
@@ -89,6 +89,7 @@ def supermetrics_source(
             No request has been made.
     """
     settings = Settings.check(SupermetricsConfiguration(**locals()))
+    write_each_piece()
     fetched = listings(settings)
     return [
         fetched,

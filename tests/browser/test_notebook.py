@@ -94,7 +94,7 @@ def test_the_notebook_can_be_exported_as_a_page(tmp_path: Path) -> None:
 
 
 def test_dlts_dashboard_lists_and_reads_the_tables(browser: Chromium, dashboard: str) -> None:
-    """It finds the pipeline, opens the DuckDB file by our own destination, and counts the rows."""
+    """It finds the pipeline, opens the DuckDB file, and counts the rows."""
     browser.show(height=1600)
     browser.open(dashboard)
     shown = _wait_for_text(browser, r"connector_configurations[\s\S]*team_syncs")

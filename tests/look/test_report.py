@@ -335,16 +335,6 @@ def test_a_page_made_next_year_counts_from_then(
     assert "No changes in the last twelve weeks." in (tmp_path / "later.html").read_text(encoding="utf-8")
 
 
-def test_a_whole_table_is_read_as_arrow_from_the_file_that_was_loaded(recwarn: pytest.WarningsRecorder) -> None:
-    """As dlt's dashboard reads it: attached by name, and on DuckDB 2, where dlt 1.31 calls a method that is gone."""
-    assert run(["load", "--sandbox"]) == 0
-    pipeline = dlt.attach("supermetrics")
-
-    assert pipeline.dataset().connectors.arrow().num_rows == 7
-    assert not [warning for warning in recwarn if "Arrow" in str(warning.message)]
-    assert [each.name for each in Path().glob("*.duckdb")] == ["supermetrics_connectors.duckdb"]
-
-
 def test_a_name_of_megabytes_is_cut(sandbox: Sandbox, load: Load, report: Callable[[], str]) -> None:
     """Nobody reads it, no browser opens a page of them all, and some letters are not drawn in any useful time."""
     letters = ["x", "\x1b", "\U0001f469\u200d"]

@@ -389,11 +389,12 @@ def test_a_field_that_ceases_leaves_its_column(sandbox: Sandbox, load: Load, row
 
 
 @pytest.fixture
-def own_file(database: Path, tmp_path: Path) -> dlt.Pipeline:
+def own_file(database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dlt.Pipeline:
     """A pipeline into the command line's own kind of DuckDB destination."""
+    monkeypatch.setenv("DESTINATION__DUCKDB__CREDENTIALS", str(database))
     return dlt.pipeline(
         "supermetrics_test",
-        destination=duckdb_file({"database": str(database)}, destination_name="duckdb"),
+        destination=duckdb_file(),
         dataset_name="supermetrics",
         pipelines_dir=str(tmp_path / "own_file"),
     )

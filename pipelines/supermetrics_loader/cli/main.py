@@ -1,7 +1,9 @@
 """The command line: load connectors into DuckDB or a warehouse, check a key, run a sandbox of the API."""
 
+import errno
 import gc
 import logging
+import os
 import sys
 import traceback
 import warnings
@@ -54,15 +56,24 @@ _KNOWN_WARNINGS = (
     "in state differs from destination",
     # a run refuses such a name itself, and says what to call the dataset (see targets.py)
     "Due to normalization dataset name got changed",
+    # whatever kept a package from being loaded is said in our own words, or has passed
+    "was not fully loaded",
 )
+# Tracebacks of each of dlt's attempts, where we lift DuckDB's memory limit or say in a line what ran out.
+_KNOWN_FAILURES = ("SET memory_limit", *map(os.strerror, (errno.ENOSPC, errno.EFBIG)))
 
 
 def _keep_quiet_about_what_is_known() -> None:
-    logging.getLogger("dlt").addFilter(lambda record: not any(known in record.msg for known in _KNOWN_WARNINGS))
+    logging.getLogger("dlt").addFilter(lambda record: not _is_known(record))
     # dlt's merge by SQLAlchemy orders rows that have nothing to order them by: with a select of null, spelt the old way
     warnings.filterwarnings(
         "ignore", "implicitly coercing SELECT object", module=r"dlt\.destinations\.impl\.sqlalchemy"
     )
+
+
+def _is_known(record: logging.LogRecord) -> bool:
+    reason = record.exc_info[1] if record.exc_info else ""
+    return any(known in f"{record.msg} {reason}" for known in (*_KNOWN_WARNINGS, *_KNOWN_FAILURES))
 
 
 def main() -> None:

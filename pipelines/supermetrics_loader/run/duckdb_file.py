@@ -1,75 +1,92 @@
-"""dlt's DuckDB destination for the command line's own file, with less memory, a smaller file and faster starts."""
+"""dlt's DuckDB destination with a bounded memory, and files that DuckDB 1.x reads, whichever way the file was named.
 
-import warnings
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+The one place that reaches into dlt's own: it makes its SQL client itself, and opens files with no settings of theirs.
+"""
+
+import errno
+import os
+from collections.abc import Iterable
 from pathlib import Path
-from threading import Lock
-from typing import Any, AnyStr, ClassVar
+from typing import Any, ClassVar
 
 import dlt
+import duckdb as engine
 import pyarrow as pa
-import pyarrow.parquet as pq
 from dlt.common.configuration import configspec
 from dlt.common.destination import DestinationCapabilitiesContext
-from dlt.common.destination.client import LoadJob
-from dlt.common.destination.dataset import DBApiCursor
 from dlt.common.destination.typing import PreparedTableSchema
 from dlt.common.normalizers.naming import NamingConvention
 from dlt.common.schema import Schema
 from dlt.common.schema.typing import TColumnSchema
 from dlt.destinations import duckdb
-from dlt.destinations.exceptions import DatabaseTransientException
-from dlt.destinations.impl.duckdb.configuration import DuckDbClientConfiguration
-from dlt.destinations.impl.duckdb.duck import DuckDbClient, DuckDbCopyJob
-from dlt.destinations.impl.duckdb.sql_client import DuckDBDBApiCursorImpl, DuckDbSqlClient
-from duckdb import OutOfMemoryException
+from dlt.destinations.exceptions import DatabaseTerminalException
+from dlt.destinations.impl.duckdb.configuration import DuckDbBaseCredentials, DuckDbClientConfiguration
+from dlt.destinations.impl.duckdb.duck import DuckDbClient
+from dlt.destinations.impl.duckdb.sql_client import DuckDbSqlClient
+from dlt.destinations.sql_client import raise_open_connection_error
 
 DUCKDB_FILE = "supermetrics_connectors.duckdb"
-_LEAST_MEMORY = 32 * 2**20
-"""Bytes that DuckDB may use however small the rows are."""
-_MERGE_MEMORY = 32 * 2**20
-"""Bytes besides, where rows are merged: keys are looked up."""
-_VECTOR_ROWS = 2048
-"""Rows that DuckDB has in hand at a time, whatever their size."""
-_VECTORS = 6
-"""Copies of them at a time: read, decompressed, cast to JSON, written; in two threads."""
-_GROUPS = 4
-"""Row groups of the file besides: a team of a thousand large configurations is one."""
+MEMORY_LIMIT = "96MiB"
+"""What DuckDB may take. Beyond it, it writes to a temporary folder beside the file.
+
+Left to itself it keeps what a load brings, up to most of the machine's memory: 2.5 GB for 50 teams of a thousand
+configurations of 20 KB. With it a process that changes 100,000 configurations of 5 KB stays within 512 MiB.
+"""
+STORAGE_VERSION = "v1.2.0"
+"""The format of new files: the first with Zstandard, which DuckDB chooses for configurations, and read by all since.
+
+Left to itself, DuckDB 2 writes what no 1.x opens, and 1.x what is not compressed: 50 MB of JSON where this has 1.
+"""
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @configspec(init=False)
 class _Configuration(DuckDbClientConfiguration):
     def __str__(self) -> str:
-        """The file as a URL. dlt's own way imports SQLAlchemy where it is installed, for 0.1 s."""
+        """The file as a URL. dlt's own way imports SQLAlchemy where it is installed, for 0.2 s."""
         return f"duckdb:///{self.credentials.database}"
 
 
 class duckdb_file(duckdb):  # noqa: N801 - dlt's destinations are named in lower case, and configured by that name
-    """The DuckDB destination.
+    """The DuckDB destination: the configured file, or `supermetrics_connectors.duckdb` in the current folder.
 
-    Made without a file, as by `dlt.attach` and dlt's dashboard, it is what is configured, or
-    `supermetrics_connectors.duckdb` in the current folder.
+    In a pipeline's state it is dlt's own, of the file's name: `dlt.attach` then opens the file from any folder, without
+    this project and the setting that named it.
     """
 
     spec = _Configuration
+    __orig_base__ = duckdb  # where dlt finds which arguments are defaults, to be looked up in its configuration
 
-    def __init__(self, credentials: Any = None, **settings: Any) -> None:
-        if credentials is None and dlt.secrets.get("destination.duckdb.credentials", str) is None:
-            credentials = {"database": str(Path.cwd() / DUCKDB_FILE)}  # dlt reads a plain path with SQLAlchemy
-        super().__init__(credentials, **settings)
+    def __init__(self, **settings: Any) -> None:
+        if configured_file() is None:
+            settings["credentials"] = {"database": DUCKDB_FILE}  # dlt reads a plain path with SQLAlchemy
+        super().__init__(destination_name="duckdb", **settings)
+        # a relative path is one of this folder: dlt would take that of the pipeline's first run
+        self.config_params["local_dir"] = str(Path.cwd())
+        self._configured_name = "duckdb"
+
+    def remember_file(self, pipeline: dlt.Pipeline, file: Path) -> None:
+        """Has `dlt.attach` find the file: dlt's default is the destination's name, in the pipeline's first folder."""
+        if file.suffix == ".duckdb":
+            self._configured_name = file.stem
+            pipeline.set_local_state_val("initial_cwd", str(file.parent))
 
     def capabilities(
         self, config: DuckDbClientConfiguration | None = None, naming: NamingConvention | None = None
     ) -> DestinationCapabilitiesContext:
-        """What DuckDB can do, whatever the settings: dlt would resolve them to ask, 20 times a run and for 0.1 s."""
+        """What DuckDB can do, whatever the settings: dlt would resolve them to ask, 58 times a run and for 0.1 s."""
         return super().capabilities(config or self.spec(), naming)
 
-    def _raw_capabilities(self) -> DestinationCapabilitiesContext:
-        capabilities = super()._raw_capabilities()
-        # for dlt's own state: as a literal in SQL, a large one takes DuckDB twenty times its size to read
-        capabilities.preferred_loader_file_format = "parquet"
-        return capabilities
+    @property
+    def configured_name(self) -> str:
+        """The name in the pipeline's state; that of the settings stays `duckdb`."""
+        return self._configured_name
+
+    @property
+    def destination_type(self) -> str:
+        """The type in the pipeline's state."""
+        return "dlt.destinations.duckdb"
 
     @property
     def client_class(self) -> type[DuckDbClient]:
@@ -87,81 +104,79 @@ class _DuckDbFileClient(DuckDbClient):
             stock.dataset_name, stock.staging_dataset_name, config.credentials, capabilities
         )
 
-    def create_load_job(
-        self, table: PreparedTableSchema, file_path: str, load_id: str, restore: bool = False
-    ) -> LoadJob:
-        """Makes the job that loads a file."""
-        job = super().create_load_job(table, file_path, load_id, restore)
-        return _CopyJob(file_path) if isinstance(job, DuckDbCopyJob) else job
-
     def _get_column_def_sql(self, c: TColumnSchema, table: PreparedTableSchema = None) -> str:  # type: ignore[assignment]  # dlt's signature
-        """Has JSON compressed with Zstandard: a smaller file, written sooner, than by what DuckDB would choose.
+        """Has JSON compressed with Zstandard wherever it is written.
 
-        A file of DuckDB 1.x takes the word and goes on without.
+        DuckDB chooses that too where a table comes to rest, but not on its way there: 100,000 configurations of 5 KB
+        that all changed left a file of 556 MiB instead of 27.
         """
         definition = super()._get_column_def_sql(c, table)
         return f"{definition} USING COMPRESSION zstd" if c.get("data_type") == "json" else definition
 
-
-class _CopyJob(DuckDbCopyJob):
-    """Loads a file with as much memory as its rows need, when that of their extraction has been given back.
-
-    Left to itself, DuckDB keeps in memory all that a load brings, up to most of the machine's: a gigabyte for a
-    thousand teams with configurations. Beyond its limit it writes to a temporary folder beside the file.
-    """
-
-    lock: ClassVar[Lock] = Lock()
-    needed: ClassVar[int] = 0
-    """Bytes that the largest rows so far have needed: the merge that follows has them in hand too."""
-
-    def run(self) -> None:
-        """Loads the file."""
-        with _CopyJob.lock:
-            needed = _memory_for(self._file_path)
-            if self._load_table["write_disposition"] == "merge":
-                needed += _MERGE_MEMORY
-            _CopyJob.needed = max(_CopyJob.needed, needed)
-            self._job_client.sql_client.execute_sql(f"SET GLOBAL memory_limit = '{_CopyJob.needed}B'")
+    def initialize_storage(self, truncate_tables: Iterable[str] | None = None) -> None:
+        """Begins a load: what Arrow keeps of the extraction for later is given back first, DuckDB has its own."""
         pa.default_memory_pool().release_unused()
-        super().run()
-
-
-def _memory_for(parquet_file: str) -> int:
-    """Bytes to load rows of this size."""
-    metadata = pq.read_metadata(parquet_file)
-    groups = [metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups)]
-    size: int = sum(groups)
-    vector = min(size, size // max(1, int(metadata.num_rows)) * _VECTOR_ROWS)
-    return _LEAST_MEMORY + _VECTORS * vector + _GROUPS * max(groups, default=0)
-
-
-class _Cursor(DuckDBDBApiCursorImpl):
-    """Reads whole Arrow tables from DuckDB 2 too: dlt 1.31 calls a method that went away, and its dashboard with it."""
-
-    def iter_arrow(self, chunk_size: int) -> Generator[Any, None, None]:
-        """Reads Arrow tables of this many rows; 0 for one table."""
-        if chunk_size or hasattr(self.native_cursor, "fetch_arrow_table"):
-            yield from super().iter_arrow(chunk_size)
-        else:
-            with warnings.catch_warnings():  # that there are faster ways, which dlt does not take
-                warnings.simplefilter("ignore", UserWarning)
-                table = self.native_cursor.to_arrow_table()
-            yield table
+        super().initialize_storage(truncate_tables)  # type: ignore[arg-type]  # dlt declares it in two ways
 
 
 class _DuckDbFileSqlClient(DuckDbSqlClient):
-    cursor_impl = _Cursor
+    too_low: ClassVar[bool] = False
+    """Whether the limit has been too low in this process: DuckDB's own, most of the machine's memory, is taken then."""
 
-    @contextmanager
-    def execute_query(self, query: AnyStr, *args: Any, **kwargs: Any) -> Iterator[DBApiCursor]:
-        """Runs a query. One that the memory limit was too low for lifts it, for when dlt tries its job again."""
-        try:
-            with super().execute_query(query, *args, **kwargs) as cursor:
-                yield cursor
-        except DatabaseTransientException as error:
-            if isinstance(error.__cause__, OutOfMemoryException):
-                self._conn.duplicate().execute("RESET GLOBAL memory_limit")
-            raise
+    def __init__(
+        self,
+        dataset_name: str,
+        staging_dataset_name: str,
+        credentials: DuckDbBaseCredentials,
+        capabilities: DestinationCapabilitiesContext,
+    ) -> None:
+        super().__init__(dataset_name, staging_dataset_name, credentials, capabilities)
+        self._given = credentials.global_config or {}  # dlt would have ours win over it
+        self._bounds_memory = not {"memory_limit", "max_memory"} & set(self._given)
+
+    @raise_open_connection_error
+    def open_connection(self) -> engine.DuckDBPyConnection:
+        """Opens the file, which is made if it is not there."""
+        file = self.credentials._conn_str()
+        if not (self.credentials.read_only or self.credentials.external_conn() or Path(file).exists()):
+            version = self._given.get("storage_compatibility_version", STORAGE_VERSION)
+            engine.connect(file, config={"storage_compatibility_version": version}).close()
+        if self._bounds_memory:
+            self._global_config["memory_limit"] = MEMORY_LIMIT
+        if self._bounds_memory and self.too_low:
+            del self._global_config["memory_limit"]
+        connection: engine.DuckDBPyConnection = super().open_connection()
+        if self._bounds_memory and self.too_low:  # the file may have been open all the while, with the limit
+            connection.execute("RESET GLOBAL memory_limit")  # in DuckDB 1.x it only says so until it is set
+            ((most,),) = connection.execute("SELECT current_setting('memory_limit')").fetchall()
+            connection.execute(f"SET GLOBAL memory_limit = '{most}'")
+        return connection
+
+    @classmethod
+    def _make_database_exception(cls, ex: Exception) -> Exception:
+        """What dlt makes of DuckDB's exceptions; it tries a job again, four times, whose exception is transient."""
+        if is_out_of_memory(ex):
+            _DuckDbFileSqlClient.too_low = True
+        if is_out_of_disk(ex):
+            return DatabaseTerminalException(ex)
+        made: Exception = super()._make_database_exception(ex)
+        return made
 
 
-duckdb_file.register()
+def configured_file() -> str | None:
+    """The DuckDB file as it is configured, a path or a URL; None where it is not."""
+    names = ("credentials.database", "credentials")
+    found: list[Any] = [dlt.secrets.get(f"destination.duckdb.{name}") for name in names]
+    return next((value for value in found if isinstance(value, str)), None)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether DuckDB's limit was too low: while a transaction is committed, only the advice in the text says so."""
+    return isinstance(error, engine.Error) and "SET memory_limit" in str(error)
+
+
+def is_out_of_disk(error: BaseException) -> bool:
+    """Whether the disk or a quota is full, or a file may not grow: DuckDB says it in the system's words."""
+    if isinstance(error, OSError):
+        return error.errno in _NO_ROOM
+    return isinstance(error, engine.Error) and any(os.strerror(number) in str(error) for number in _NO_ROOM)

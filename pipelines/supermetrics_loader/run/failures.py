@@ -17,6 +17,7 @@ from supermetrics_connectors.exceptions import (
 from supermetrics_connectors.settings import API_KEY_VARIABLE
 
 from ..harmless import harmless_lines
+from .duckdb_file import is_out_of_disk, is_out_of_memory
 from .exit_codes import Exit
 from .leases import AlreadyRunningError
 from .load import LoadFailedError
@@ -69,6 +70,8 @@ def describe(error: BaseException) -> str:
         return text
     if isinstance(error, UnknownDestinationModule):
         return f"dlt knows no destination {error.ref!r}. Those it knows: https://dlthub.com/docs/dlt-ecosystem/destinations"
+    if full := _out_of_room(error):
+        return full
     advice = f"\n{_DUCKDB_IN_USE}" if "Could not set lock on file" in str(error) else ""
     if isinstance(error, LoadFailedError):
         reason, _, where = str(error).rpartition("\n")
@@ -76,6 +79,21 @@ def describe(error: BaseException) -> str:
     if isinstance(error, (AlreadyRunningError, SupermetricsError)):
         return f"{harmless_lines(error)}{advice}"
     return harmless_lines(f"{type(error).__name__}: {error}")
+
+
+def _out_of_room(error: BaseException) -> str:
+    """One line for a destination or a folder that has run out of memory or of disk; "" for other failures."""
+    cause = error.cause if isinstance(error, LoadFailedError) else error
+    reason = next(iter(harmless_lines(cause).splitlines()), "")
+    kept = "What was loaded before is kept, and the next run with more of it brings the rest"
+    if is_out_of_memory(cause):
+        return (
+            f"DuckDB has too little memory ({reason}). Give it more: the machine's, or memory_limit under "
+            f"[destination.duckdb.credentials.global_config] if it is set there. {kept}."
+        )
+    if is_out_of_disk(cause):
+        return f"The disk is full ({reason}). {kept}."
+    return ""
 
 
 def _missing_module(error: BaseException) -> str | None:

@@ -31,6 +31,7 @@ from supermetrics_connectors.tables.changes import is_shown, show
 from supermetrics_connectors.tables.contracts import CONNECTOR_CONFIGURATIONS
 
 from .differences import Changes
+from .duckdb_file import duckdb_file, is_out_of_memory
 from .leases import AlreadyRunningError, leased
 from .targets import SCHEMA, named_dataset
 
@@ -133,6 +134,8 @@ def run_load(pipeline: dlt.Pipeline, **settings: Any) -> LoadResult:
             # a connection held all the while spares dlt from opening the DuckDB file anew for each of its steps
             with ExitStack() as held:
                 client = _CONNECTION_RETRIES(lambda: held.enter_context(_connected(pipeline.drop())))
+                if isinstance(pipeline.destination, duckdb_file):
+                    pipeline.destination.remember_file(pipeline, Path(client.credentials.database))
                 held.enter_context(leased(client, pipeline, team_ids))
                 pipeline.sync_destination()
                 pipeline._state_restored = True  # or run would ask the destination for its state once more
@@ -183,7 +186,8 @@ def _run(pipeline: dlt.Pipeline, data: Any, **settings: Any) -> LoadInfo:
 def _is_hiccup(error: BaseException) -> bool:
     """Whether the destination may take it when asked again: it was out of reach, or another run made the same table."""
     may_heal = retry_schema_update()(error) or retry_load(("load",))(error)
-    return isinstance(error, PipelineStepFailed) and error.step == "load" and may_heal
+    gave_up = is_out_of_memory(root_cause(error))  # dlt has tried with all of the machine's memory
+    return isinstance(error, PipelineStepFailed) and error.step == "load" and may_heal and not gave_up
 
 
 def _log_hiccup(attempt: RetryCallState) -> None:

@@ -1,5 +1,6 @@
 """Where a run loads to: a dlt pipeline, made the same way for the command line and every orchestrator."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +10,15 @@ from dlt.common.destination.reference import DestinationReference
 
 from supermetrics_connectors.exceptions import SupermetricsConfigurationError
 
-from .duckdb_file import duckdb_file
+from .duckdb_file import DUCKDB_FILE, configured_file, duckdb_file
 
 DATASET = SCHEMA = "supermetrics"
 """The dataset's default name, and dlt's name for the schema of the tables, whatever the dataset."""
+_OLD_FILE = "supermetrics.duckdb"
+
+logger = logging.getLogger(__name__)
 
 _SETTINGS = {
-    # rows reach the files as they come, in small groups: DuckDB reads a group at a time, and so takes less memory
-    "data_writer.buffer_max_items": 100,
     # what was merged is not kept twice: it halves the DuckDB file
     "load.truncate_staging_dataset": True,
 }
@@ -84,7 +86,7 @@ def refuse_ambiguous_names(dataset: str) -> None:
         SupermetricsConfigurationError: It is. `supermetrics.connectors` could be a table of the schema or of the file,
             and DuckDB refuses to guess.
     """
-    file = dlt.secrets.get("destination.duckdb.credentials", str)
+    file = configured_file()
     if file and Path(file.partition("?")[0]).stem == dataset:
         raise SupermetricsConfigurationError(
             f"The DuckDB file {file!r} and the dataset {dataset!r} have one name, which DuckDB calls ambiguous. Give "
@@ -102,9 +104,19 @@ def make_destination(destination: Any = "duckdb", **for_warehouses: Any) -> Any:
     """
     if not isinstance(destination, str):
         return destination
-    if destination == "duckdb" and dlt.secrets.get("destination.duckdb.credentials", str) is None:
-        return duckdb_file(destination_name="duckdb", **for_warehouses)
+    if destination == "duckdb":
+        _mention_old_file()
+        return duckdb_file(**for_warehouses)
     target: Any = DestinationReference.from_reference(destination)
     if for_warehouses and issubclass(target.spec, DestinationClientDwhConfiguration):
         return DestinationReference.from_reference(destination, **for_warehouses)
     return target
+
+
+def _mention_old_file() -> None:
+    """Tells of a file that versions before 0.1 made where `supermetrics_connectors.duckdb` is made now."""
+    if configured_file() is None and Path(_OLD_FILE).exists():
+        logger.warning(
+            "%s is no longer the default and is left as it is. To go on with it, rename it to %s; or delete it",
+            *(Path.cwd() / _OLD_FILE, DUCKDB_FILE),
+        )
