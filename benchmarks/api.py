@@ -1,11 +1,13 @@
 """A local API that answers as fast as it can: the listings of any team, made from one template.
 
 Run it as `python -m benchmarks.api CONNECTORS CONFIGURATION_BYTES LATENCY`: it prints its URL and serves until it is
-killed. It takes any token and any team id, and has no other manners; the sandbox has those.
+killed. It takes any token and any team id, and has no other manners; the sandbox has those. A POST to `/edit/TEAM`
+renames the team's first connector.
 """
 
 import sys
 import time
+from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import orjson
@@ -71,6 +73,7 @@ def serve(connectors: int, configuration_bytes: int, latency: float) -> None:
         latency: Seconds before each answer.
     """
     template = listing(connectors, configuration_bytes)
+    edits: Counter[str] = Counter()
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -78,7 +81,17 @@ def serve(connectors: int, configuration_bytes: int, latency: float) -> None:
 
         def do_GET(self) -> None:
             time.sleep(latency)
-            body = template.replace(_TEAM, self.path.split("/")[3].encode())
+            team = self.path.split("/")[3]
+            body = template
+            if team in edits:
+                body = body.replace(b"Connector 0 ", f"Connector 0, edit {edits[team]} ".encode())
+            self._answer(body.replace(_TEAM, team.encode()))
+
+        def do_POST(self) -> None:
+            edits[self.path.split("/")[2]] += 1
+            self._answer(b"{}")
+
+        def _answer(self, body: bytes) -> None:
             head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nX-Request-Id: benchmark_request"
             self.wfile.write(f"{head}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
 

@@ -1,8 +1,9 @@
 """Times whole loads against the same work by hand, and prints the table of the README.
 
-Run it as `make bench`, or `python -m benchmarks.bench ROW …` for some rows. Every command is a process of its own; the
-load, the floor and a bare `import dlt` run in turn, so that a machine that is busy for a while is busy for all three. A
-ratio is (load - import dlt) / floor, of medians. A row whose tables are not what the API listed is not printed.
+Run it as `make bench`, or `python -m benchmarks.bench ROW …` for some rows; `edits=50` makes 50 runs instead of 500.
+Every command is a process of its own; the load, the floor and a bare `import dlt` run in turn, so that a machine that
+is busy for a while is busy for all three. A ratio is (load - import dlt) / floor, of medians. A row whose tables are
+not what the API listed is not printed.
 """
 
 import os
@@ -103,8 +104,9 @@ class Timing:
 def main(names: list[str]) -> None:
     """Measures the rows and prints each as soon as it is known."""
     _print(f"{'work':<40}{'load s':>8}{'import dlt':>11}{'floor s':>9}{'ratio':>7}{'peak MiB':>9}")
-    for name in names or ROWS:
-        _print(_measure(ROWS[name]))
+    for name in names or [*ROWS, *_OTHERS]:
+        other, _, number = name.partition("=")
+        _print(_OTHERS[other](int(number or 0)) if other in _OTHERS else _measure(ROWS[name]))
 
 
 def _measure(row: Row) -> str:
@@ -125,6 +127,35 @@ def _measure(row: Row) -> str:
     own = load.median - bare.median
     ratio = f"{floor.median:>9.2f}{own / floor.median:>7.2f}" if row.floor else f"{'':>16}"
     return f"{row.name:<40}{load.median:>8.2f}{bare.median:>11.2f}{ratio}{load.peak:>9.0f}"
+
+
+def _edits(runs: int) -> str:
+    """Runs that each change one of 30,000 connectors."""
+    with _place(Row("", 300)) as (folder, environment):
+        arguments = [environment["SOURCES__SUPERMETRICS__BASE_URL"], "300", str(runs or 500)]
+        return _output(["-m", "benchmarks.edits", *arguments], folder, environment)
+
+
+def _reading(_: int) -> str:
+    """What is asked of the tables before anything is written."""
+    with _place(Row("", 1000, configuration_bytes=300)) as (folder, environment):
+        Timing().run(_LOAD, folder, environment)
+        return _output(["-m", "benchmarks.reading", "1000"], folder, environment)
+
+
+_OTHERS = {"edits": _edits, "reading": _reading}
+
+
+@contextmanager
+def _place(row: Row) -> Iterator[tuple[Path, dict[str, str]]]:
+    with _api(row) as url, tempfile.TemporaryDirectory() as temporary:
+        yield Path(temporary), _environment(row, url, Path(temporary))
+
+
+def _output(arguments: list[str], folder: Path, environment: dict[str, str]) -> str:
+    command = [sys.executable, "-W", "ignore", *arguments]
+    done = subprocess.run(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True, check=True)  # noqa: S603 - our own modules
+    return done.stdout.strip()
 
 
 _LOAD = ["-m", "supermetrics_loader", "load"]

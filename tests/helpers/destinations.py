@@ -183,6 +183,21 @@ class Place:
         path = f"{self.uri.partition(':')[2]}/{dataset}/{table}"
         return DeltaTable(path).to_pyarrow_table() if DeltaTable.is_deltatable(path) else None
 
+    def add_copies(self, table: str) -> None:
+        """Adds each row of a table once more, as if another load had written it."""
+        if self.name == "delta":
+            from deltalake import write_deltalake
+
+            stored = self.stored(table)
+            loads = pa.repeat("copy", stored.num_rows)
+            copies = stored.set_column(stored.schema.get_field_index("_dlt_load_id"), "_dlt_load_id", loads)
+            write_deltalake(f"{self.uri.partition(':')[2]}/supermetrics/{table}", copies, mode="append")
+            return
+        columns = [name for name in self.rows(table)[0] if name != "_dlt_load_id"]
+        with self.pipeline().sql_client() as client:
+            name, names = client.make_qualified_table_name(table), ", ".join(columns)
+            client.execute_sql(f"INSERT INTO {name} ({names}, _dlt_load_id) SELECT {names}, 'copy' FROM {name}")
+
     def copied(self, path: Path, dataset: str = "supermetrics") -> Warehouse:
         """The tables as they are, in a DuckDB file: whatever is asked of them is asked in one way."""
         path.unlink(missing_ok=True)

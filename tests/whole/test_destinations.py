@@ -22,6 +22,7 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 
 from supermetrics_connectors import supermetrics_source
 from supermetrics_connectors.exceptions import SupermetricsConfigurationError
+from supermetrics_connectors.tables import stored
 from supermetrics_connectors.tables.strategies import STRATEGIES
 from supermetrics_loader.look.changes import read_changes
 from supermetrics_loader.look.diff import compare_versions
@@ -544,6 +545,23 @@ def test_two_runs_at_once_of_the_same_teams(place: Place, sandbox: Sandbox, writ
         assert_equal_to_the_api(place, sandbox)
         told = [row for row in place.rows("connector_changes") if not row["baseline"]]
         assert len(told) == 3 * (turn + 1)
+        assert place.copied(place.folder / "copy.duckdb").overlapping_versions() == []
+
+
+def test_copies_of_versions_are_deleted(place: Place, sandbox: Sandbox) -> None:
+    """Two runs at once, or one and a half, have each written what they found."""
+    for name in "AB":
+        sandbox.add_connector(TEAM, name, configuration=configuration(a=name))
+    place.load(sandbox)
+    sandbox.edit_connector(TEAM, "A", name="edited", configuration=configuration(a="edited"))
+    place.load(sandbox)
+    for table in ("connector_versions", "connector_configurations"):
+        before = place.rows(table)
+        place.add_copies(table)
+        assert len(place.rows(table)) == 2 * len(before)
+        place.load(sandbox)
+        after = [row["_dlt_load_id"] for row in place.rows(table)]
+        assert sorted(after) == sorted(row["_dlt_load_id"] for row in before)
 
 
 def run_writers(place: Place, sandbox: Sandbox, shares: list[list[int]], code: str | None = None) -> None:
@@ -740,3 +758,16 @@ def test_teams_logs_and_secrets_are_kept_like_the_rest(place: Place, sandbox: Sa
     assert place.rows("connector_secrets") == []
     assert len(place.rows("connector_logs")) == 6
     assert sorted(row["connectors_failing"] for row in place.rows("team_syncs")) == [0, 0, 0]
+
+
+def test_what_is_stored_is_read_in_parts(
+    sandbox: Sandbox, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where dlt makes Arrow of rows, and a column in which a part has no value gets no type (SQLite)."""
+    monkeypatch.setattr(stored, "_ROWS_AT_ONCE", 2)
+    place = _place("sqlite", request, tmp_path)
+    for name in "abc":
+        sandbox.add_connector(TEAM, name, configuration=configuration(name=name))
+    place.load(sandbox)
+    assert [place.load(sandbox).teams[0][name] for name in ("connectors_changed", "connectors_removed")] == [0, 0]
+    assert_equal_to_the_api(place, sandbox)

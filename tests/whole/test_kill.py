@@ -251,7 +251,8 @@ CHANGED = [("C0", "updated"), ("C1", "configuration_changed"), ("C2", "removed")
 def test_a_killed_load_s_changes_are_told_once(customer: Sandbox, anywhere: Target) -> None:
     """However much of it the tables have, half merged rows included; and once more by no later run."""
     dataset = anywhere.dataset
-    for number, moment in enumerate(anywhere.moments(first=False)[:6]):
+    most = 6 if anywhere.name == "duckdb" else 2  # what is left of them is told by the same histories
+    for number, moment in enumerate(anywhere.moments(first=False)[:most]):
         anywhere.dataset = f"{dataset}_{number}"
         assert anywhere.load() == 0
         undo = change_and_back(customer)

@@ -13,6 +13,7 @@ import pytest
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from supermetrics_connectors import supermetrics_source
+from supermetrics_loader.run.dry_run import dry_run
 from supermetrics_loader.run.load import LoadFailedError, run_load
 from supermetrics_loader.run.shards import Shard
 from supermetrics_loader.sandbox import Sandbox
@@ -144,6 +145,32 @@ def test_the_past_of_a_history_stays_as_it_is(
     assert rows(table, "*", where="_dlt_valid_to is not null") == past
 
 
+COPIED = "insert into {table} select * replace ('copy' as _dlt_load_id, {later} as _dlt_valid_from) from {table}"
+
+
+@pytest.mark.parametrize("table", HISTORIES)
+def test_copies_that_two_runs_at_once_have_left_are_deleted(
+    customer: Sandbox, rows: Rows, load: Load, query: Query, database: Path, table: str
+) -> None:
+    """Each wrote what it found, a moment later than the other: current versions, and some that have ended since."""
+    load(include_configs=True)
+    change(customer)
+    load(include_configs=True)
+    right = rows(table, "*")
+    query(COPIED.format(table=table, later="_dlt_valid_from + interval 1 millisecond"))
+    trial = dlt.pipeline("trial", destination=dlt.destinations.duckdb(str(database)), dataset_name="supermetrics")
+    given: dict[str, Any] = {"api_key": customer.token, "base_url": customer.url, "include_configs": True}
+    dry_run(trial, team_ids=customer.team_ids, **given)
+    assert len(rows(table, "*")) == 2 * len(right)
+    load(include_configs=True)
+    assert rows(table, "*") == right
+    query(COPIED.format(table=table, later="_dlt_valid_from + interval 1 millisecond") + " where _dlt_valid_to is null")
+    customer.delete_connector(TEAM, "A")  # which ends the copy too, if it is there
+    load(include_configs=True)
+    assert_right(customer, rows, database)
+    assert len(rows(table, "*")) == len(right)
+
+
 @pytest.mark.usefixtures("customer")
 def test_team_syncs_come_back_too(rows: Rows, load: Load, query: Query) -> None:
     """A log that was dropped begins anew."""
@@ -219,6 +246,18 @@ def test_what_a_filter_left_out_comes_with_the_next_run(
         load(include_configs=True)
         assert_right(customer, rows, database)
         change(customer) if table == "connectors" else None
+
+
+@pytest.mark.usefixtures("customer")
+def test_what_is_not_to_be_written_is_not_read(rows: Rows, load: Load, query: Query, sandbox: Sandbox) -> None:
+    """One table alone asks nothing of the others."""
+    load(include_configs=True)
+    for table in HISTORIES:
+        query(f"alter table {table} rename column _dlt_valid_to to unreadable")
+    pipeline = dlt.pipeline("log", destination=dlt.current.pipeline().destination, dataset_name="supermetrics")
+    source = supermetrics_source([TEAM], sandbox.token, base_url=sandbox.url, include_configs=True)
+    pipeline.run(source.with_resources("team_syncs"))
+    assert rows("team_syncs", "status", "connectors_changed") == [("ok", 0), ("ok", 3), ("ok", 3)]
 
 
 def test_limits_and_maps_do_no_lasting_harm(

@@ -1,6 +1,6 @@
 """What a batch of listings changes in each table, and the rows that say so."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from functools import cached_property
@@ -26,6 +26,7 @@ from .contracts import (
     CONNECTOR_CONFIGURATIONS,
     CONNECTOR_VERSIONS,
     CONNECTORS,
+    CONTRACTS,
     TEAM_SYNCS,
     Contract,
     TableName,
@@ -48,6 +49,8 @@ class Run:
         strategy: How the destination is written.
         load_id: dlt's load package; None when resources are read without loading them.
         full_refresh: Whether rows are written even if they are there.
+        writes: Names of the resources that are selected. A table that is not among them is neither compared nor
+            touched; but who selects `listings` compares all of them, to write none.
         began: When it began, UTC.
         shows_changes: Whether `connector_changes` has been made.
         neighbours: What is asked for besides listings; None for nothing.
@@ -57,6 +60,7 @@ class Run:
     strategy: Strategy
     load_id: str | None = None
     full_refresh: bool = False
+    writes: Collection[str] = tuple(CONTRACTS)
     began: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
     shows_changes: bool = False
     neighbours: Neighbours | None = None
@@ -92,6 +96,7 @@ class Run:
             strategy,
             package["load_id"],
             full_refresh,
+            writes=dlt.current.source().selected_resources,
             began=state["created_at"],
             _dropped=frozenset(dropped),
         )
@@ -110,7 +115,8 @@ class Run:
         """What a table holds of the run's teams, read once."""
         if contract.name not in self._tables:
             asked = self.compares and contract.name not in self._dropped
-            self._tables[contract.name] = read(self.reader, contract, self.team_ids) if asked else Table()
+            mends = contract.name in self.writes
+            self._tables[contract.name] = read(self.reader, contract, self.team_ids, mends) if asked else Table()
         return self._tables[contract.name]
 
     def columns(self, contract: Contract) -> set[str]:
@@ -179,7 +185,7 @@ class Batch:
         return self._differences[key]
 
     def _compare(self, contract: Contract, listing: Listing) -> Difference:
-        if listing.error:
+        if listing.error or not {contract.name, "listings"} & set(self.run.writes):
             return Difference()
         held = self.run.table(contract).of(listing.team_id)
         refresh = self.run.full_refresh
@@ -212,15 +218,15 @@ class Batch:
     def _mended(self, contract: Contract, listing: Listing, found: Difference) -> Difference:
         """As `found`, with the versions that somebody has edited where they are stored."""
         listed = {name: row for name in listing.connectors if (row := self._content(contract, listing, name))}
-        names = [column.name for column in contract.columns if column.name in COMPARED[contract.name]]
-        stored = self.run.reader.rows(contract, ["connector_identifier", *names], "team_id", [listing.team_id])
+        columns = ["connector_identifier", *contract.listed]
+        stored = self.run.reader.rows(contract, columns, "team_id", [listing.team_id])
         known = {*found.written}
         edited = [
             name
             for row in stored
             if (name := row["connector_identifier"]) in listed
             and name not in known
-            and any(_differs(column, row[column], listed[name].get(column)) for column in names)
+            and any(_differs(column, row[column], listed[name].get(column)) for column in contract.listed)
         ]
         return Difference([*found.written, *edited], found.removed, found.held)
 
@@ -277,40 +283,26 @@ class Batch:
 
     def _listing_syncs(self) -> Iterator[Record]:
         for listing in self.listings:
-            connectors = self.difference(CONNECTORS, listing)
-            asked = listing.has_configurations and not listing.error
-            configured = self.difference(CONNECTOR_CONFIGURATIONS, listing) if asked else Difference()
-            yield sync_row(listing) | {
-                "connectors_changed": None if listing.error else len(connectors.written),
-                "connectors_removed": None if listing.error else len(connectors.removed),
-                "configurations_changed": len(configured.written) if asked else None,
-            }
-
-
-COMPARED: dict[TableName, frozenset[str]] = {
-    "connector_versions": frozenset({"name", "description", "logo_url", "created_at", "updated_at", "content_hash"}),
-    "connector_configurations": frozenset({"version", "configuration_json", "content_hash"}),
-}
-"""Columns of a current version that are as listed, if nobody has edited them."""
+            row = sync_row(listing)
+            if not listing.error:
+                connectors = self.difference(CONNECTORS, listing)
+                row["connectors_changed"], row["connectors_removed"] = len(connectors.written), len(connectors.removed)
+                if listing.has_configurations:
+                    row["configurations_changed"] = len(self.difference(CONNECTOR_CONFIGURATIONS, listing).written)
+            yield row
 
 
 def sync_row(listing: Listing) -> Record:
-    """The part of a row for `team_syncs` that the listing alone says."""
-    error = listing.error
-    return {
-        "team_id": listing.team_id,
-        "started_at": listing.started_at,
-        "status": listing.status,
-        "duration_ms": listing.duration_ms,
-        "request_id": listing.request_id,
+    """A row for `team_syncs`: what the listing says, and null for what it does not."""
+    error, redacted = listing.error, listing.redacted
+    return {column.name: getattr(listing, column.name, None) for column in TEAM_SYNCS.columns} | {
         "http_status": listing.status_code,
         "error_code": error.code if error else None,
         "error_message": str(error) if error else None,
         "connectors_reported": listing.reported,
         "connectors_received": listing.received,
-        "rate_limit_remaining": listing.rate_limit_remaining,
-        "secrets_redacted": None if listing.redacted is None else sum(map(len, listing.redacted.values())),
-        "redacted_paths": canonical_json(listing.redacted).decode() if listing.redacted else None,
+        "secrets_redacted": None if redacted is None else sum(map(len, redacted.values())),
+        "redacted_paths": canonical_json(redacted).decode() if redacted else None,
     }
 
 

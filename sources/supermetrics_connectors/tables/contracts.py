@@ -63,6 +63,7 @@ class Contract:
         key: The columns of which no two rows have the same; of a history, no two current ones.
         columns: Those that are written whatever the destination.
         content: The column that says which content a row has; "" where nothing is compared.
+        listed: Of a history, the columns of a current row that are as the API lists it, if nobody has edited them.
     """
 
     name: TableName
@@ -71,6 +72,7 @@ class Contract:
     key: tuple[str, ...]
     columns: tuple[Column, ...]
     content: str = ""
+    listed: tuple[str, ...] = ()
 
     def schema(self, way: Way) -> pa.Schema:
         """The declared columns as Arrow has them, for one way of writing."""
@@ -166,6 +168,7 @@ CONNECTOR_VERSIONS = Contract(
     ("team_id", "connector_identifier"),
     (*_VERSION_KEY, *_CONNECTOR),
     content="_dlt_id",
+    listed=tuple(column.name for column in _CONNECTOR),
 )
 CONNECTOR_CONFIGURATIONS = Contract(
     "connector_configurations",
@@ -184,6 +187,7 @@ CONNECTOR_CONFIGURATIONS = Contract(
         Column("paths_changed", pa.string(), "JSONPaths under which it had another value.", is_json=True),
     ),
     content="_dlt_id",
+    listed=("version", "configuration_json", "content_hash"),  # the clocks may move without the content
 )
 TEAM_SYNCS = Contract(
     "team_syncs",

@@ -13,7 +13,7 @@ from dlt.common.libs.deltalake import deltalake_storage_options
 
 from ..api.listing import Record
 from .contracts import VALID_FROM, VALID_TO, Contract
-from .stored import MissingTableError, Newest, newer_loads
+from .stored import TWICE, MissingTableError, Newest, newer_loads
 
 _KEY = ["team_id", "connector_identifier"]
 
@@ -24,16 +24,27 @@ class DeltaReader:
     def current(self, contract: Contract, team_ids: Sequence[int]) -> Iterator[pa.Table]:
         """See `stored.Reader`."""
         with _table(contract.name) as table:
-            columns = [*_KEY, contract.content]
+            columns: list[str] = [*_KEY, contract.content]
             if contract.kind != "history":
                 yield _rows(table, columns, pc.field("team_id").isin(team_ids))
                 return
-            rows = _rows(table, [*columns, VALID_FROM, VALID_TO], pc.field("team_id").isin(team_ids))
+            columns += [VALID_FROM, VALID_TO, "_dlt_load_id"]
+            rows = _rows(table, columns, pc.field("team_id").isin(team_ids))
         names = [*_KEY, "content", "moment"]
-        yield rows.filter(pc.field(VALID_TO).is_null()).drop_columns([VALID_TO]).rename_columns(names)
+        yield rows.filter(pc.field(VALID_TO).is_null()).drop_columns([VALID_TO, "_dlt_load_id"]).rename_columns(names)
         ends = rows.group_by("team_id").aggregate([(VALID_TO, "max")])
-        nothing = pa.array([""] * ends.num_rows, pa.string())
+        nothing = pa.repeat("", ends.num_rows)
         yield pa.table([ends["team_id"], nothing, nothing, ends[f"{VALID_TO}_max"]], names=names)
+        if _copies(rows):
+            yield pa.table([team_ids[:1], [""], [TWICE], ends[f"{VALID_TO}_max"][:1]], names=names)
+
+    def delete_copies(self, contract: Contract, team_ids: Sequence[int]) -> None:
+        """See `stored.Reader`."""
+        with _table(contract.name) as table:
+            rows = _rows(table, ["_dlt_id", VALID_TO, "_dlt_load_id"], pc.field("team_id").isin(team_ids))
+            copies = [f"(_dlt_id = '{id_}' AND _dlt_load_id = '{load_id}')" for id_, load_id in _copies(rows)]
+            if copies:
+                table.delete(" OR ".join(copies))
 
     def rows(self, contract: Contract, columns: Sequence[str], column: str, values: Sequence[Any]) -> Iterator[Record]:
         """See `stored.Reader`."""
@@ -78,6 +89,21 @@ class DeltaReader:
             newer.filter(pc.field("_dlt_load_id").isin(pa.array(unfinished, pa.string()))).select(columns).to_pylist()
         )
         return found
+
+
+def _copies(rows: pa.Table) -> list[tuple[str, str]]:
+    """`_dlt_id` and load of the versions that an earlier load has brought too, and that have the same end."""
+    contents = pc.utf8_slice_codeunits(rows["_dlt_id"], 0, 32)
+    versions = rows.select(["_dlt_id", VALID_TO, "_dlt_load_id"]).append_column("content", contents)
+    loads = versions.group_by(["content", VALID_TO]).aggregate([("_dlt_load_id", "count_distinct")])
+    doubled = loads.filter(pc.field("_dlt_load_id_count_distinct") > 1)["content"].cast(pa.string()).combine_chunks()
+    candidates = versions.filter(pc.field("content").isin(doubled)).sort_by("_dlt_load_id").to_pylist()
+    firsts: dict[tuple[str, Any], str] = {}
+    return [
+        (row["_dlt_id"], row["_dlt_load_id"])
+        for row in candidates
+        if firsts.setdefault((row["content"], row[VALID_TO]), row["_dlt_load_id"]) != row["_dlt_load_id"]
+    ]
 
 
 def _uncompleted(load_ids: Iterable[str]) -> list[str]:

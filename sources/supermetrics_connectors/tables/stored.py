@@ -4,6 +4,7 @@ A table that is not there holds nothing. Whatever else keeps one from being read
 would be written a second time.
 """
 
+import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from typing import Any, Protocol, cast
 import dlt
 import pyarrow as pa
 import pyarrow.compute as pc
-from dlt.destinations.exceptions import DatabaseUndefinedRelation
+from dlt.destinations.exceptions import DatabaseException, DatabaseUndefinedRelation
 
 from ..api.listing import Record, parse_timestamp
 from ..compare import Held
@@ -22,7 +23,11 @@ from .contracts import VALID_FROM, VALID_TO, Contract
 from .sessions import in_utc
 from .strategies import Strategy
 
+logger = logging.getLogger(__name__)
+
 _KEY = ("team_id", "connector_identifier")
+_CONTENT = "SUBSTR(_dlt_id, 1, 32)"
+"""What a version says, without what tells it from an earlier one that said the same."""
 _ROWS_AT_ONCE = 50_000
 _VALUES_AT_ONCE = 250
 """Values in one query's condition, where rows may be large."""
@@ -30,6 +35,8 @@ _NEWER = timedelta(days=30)
 """How old a sync may be to be looked at again."""
 _TEAMS_BY_NAME = 1_000
 """Team ids in one query's condition. Of more teams, all from the first to the last are read."""
+TWICE = "twice"
+"""Stands where a history has copies of a version, as two runs at once may leave them."""
 
 
 Newest = tuple[int, str, datetime | None]
@@ -46,7 +53,8 @@ class Reader(Protocol):
     def current(self, contract: Contract, team_ids: Sequence[int]) -> Iterator[pa.Table]:
         """Yields team_id, connector_identifier, content and, of a history, a moment, for each current row.
 
-        Of a history follows one row a team, its identifier and content empty, with the latest end of a version.
+        Of a history follow rows without an identifier: one a team with the latest end of a version, and one, its
+        content `TWICE`, for each version that is there twice and has ended.
 
         Raises:
             MissingTableError: There is no such table.
@@ -57,6 +65,9 @@ class Reader(Protocol):
 
         Yields none of a table that is not there.
         """
+
+    def delete_copies(self, contract: Contract, team_ids: Sequence[int]) -> None:
+        """Deletes versions of a history that are there once more, by another load, and have the same end."""
 
     def column_types(self, contract: Contract) -> dict[str, str]:
         """The dlt data types of the columns that the table has, by name; none of a table that is not there."""
@@ -85,55 +96,79 @@ class Reader(Protocol):
 
 @dataclass
 class Table:
-    """What a table holds of the teams of a run: about 100 bytes a row.
+    """What a table holds of the teams of a run: 80 bytes a row, and 50 of a history, where identifiers have 10.
 
     Attributes:
         is_missing: Whether it is not there at all.
-        rows: The current rows, sorted by team: team_id, connector_identifier, content.
+        rows: The current rows, sorted by team: connector_identifier, content.
+        starts: Where a team's rows start and how many there are, by team_id.
         latest: The latest moment at which a version of a team began or ended, by team_id.
     """
 
     is_missing: bool = False
     rows: pa.Table | None = None
+    starts: dict[int, tuple[int, int]] = field(default_factory=dict)
     latest: dict[int, datetime] = field(default_factory=dict)
-    _starts: dict[int, tuple[int, int]] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if self.rows is not None and self.rows.num_rows:
-            runs = pc.run_end_encode(self.rows["team_id"].combine_chunks())
-            start = 0
-            for team_id, end in zip(runs.values.to_pylist(), runs.run_ends.to_pylist(), strict=True):
-                self._starts[team_id] = start, end - start
-                start = end
 
     @property
     def is_empty(self) -> bool:
         """Whether it holds no row of these teams, current or past."""
-        return not self._starts and not self.latest
+        return not self.starts and not self.latest
 
     def of(self, team_id: int) -> Held:
         """What it holds of one team."""
-        if self.rows is None or team_id not in self._starts:
+        if self.rows is None or team_id not in self.starts:
             return Held()
-        part = self.rows.slice(*self._starts[team_id])
+        part = self.rows.slice(*self.starts[team_id])
         hashes: dict[str, list[str]] = {}
-        for name, content in zip(part[1].to_pylist(), part[2].to_pylist(), strict=True):
+        for name, content in zip(part[0].to_pylist(), part[1].to_pylist(), strict=True):
             hashes.setdefault(name, []).append(content or "")
         return Held(hashes)
 
 
-def read(reader: Reader, contract: Contract, team_ids: Sequence[int]) -> Table:
-    """Reads what a table holds of some teams, in one query."""
+def read(reader: Reader, contract: Contract, team_ids: Sequence[int], mends: bool = False) -> Table:
+    """Reads what a table holds of some teams, in one query.
+
+    Args:
+        reader: Reads the dataset.
+        contract: Which table.
+        team_ids: The teams.
+        mends: Whether copies in a history are deleted before.
+    """
     try:
-        parts = [_plain(part) for part in reader.current(contract, team_ids)]
+        found = _current(reader, contract, team_ids)
+        if mends and found.num_columns > _OF_A_ROW and _has_copies(found):
+            reader.delete_copies(contract, team_ids)
+            found = _current(reader, contract, team_ids)
     except MissingTableError:
         return Table(is_missing=True)
+    latest = _latest(found) if found.num_columns > _OF_A_ROW else {}
+    rows = found.select(range(_OF_A_ROW)).filter(pc.not_equal(found[1], "")).sort_by("team_id").combine_chunks()
+    starts, start = {}, 0
+    teams = pc.run_end_encode(rows["team_id"].combine_chunks())
+    for team_id, end in zip(teams.values.to_pylist(), teams.run_ends.to_pylist(), strict=True):
+        starts[team_id] = start, end - start
+        start = end
+    return Table(rows=rows.drop_columns(["team_id"]), starts=starts, latest=latest)
+
+
+_OF_A_ROW = 3
+"""Columns that say what a row is; the fourth, of a history, is a moment."""
+
+
+def _current(reader: Reader, contract: Contract, team_ids: Sequence[int]) -> pa.Table:
+    parts = [_plain(part) for part in reader.current(contract, team_ids)]
     if not parts:
-        return Table()
-    found = pa.concat_tables(parts)
-    latest = _latest(found) if found.num_columns > 3 else {}
-    rows = found.select(range(3)).filter(pc.not_equal(found[1], ""))
-    return Table(rows=rows.sort_by("team_id").combine_chunks(), latest=latest)
+        return _plain(pa.table([[], [], []], names=[*_KEY, "content"]))
+    return pa.concat_tables(parts, promote_options="default")  # where all values of a part are null, it has no type
+
+
+def _has_copies(found: pa.Table) -> bool:
+    current = found.filter(pc.not_equal(found[1], ""))
+    return bool(
+        pc.any(pc.equal(found[2], TWICE)).as_py()
+        or current.group_by(list(_KEY)).aggregate([]).num_rows < current.num_rows
+    )
 
 
 def _latest(found: pa.Table) -> dict[int, datetime]:
@@ -178,10 +213,27 @@ class SqlReader:
             sql = (
                 f"SELECT {columns}, {VALID_FROM} AS moment FROM {{table}} WHERE {VALID_TO} IS NULL AND {teams}"  # noqa: S608 - our own names and checked ids
                 f" UNION ALL SELECT team_id, '', '', MAX({VALID_TO}) FROM {{table}} WHERE {teams} GROUP BY team_id"
+                f" UNION ALL SELECT team_id, '', '{TWICE}', {VALID_TO} FROM {{table}}"
+                f" WHERE {VALID_TO} IS NOT NULL AND {teams} GROUP BY team_id, {_CONTENT}, {VALID_TO}"
+                " HAVING COUNT(DISTINCT _dlt_load_id) > 1"
             )
         names = [*_KEY, "content", "moment"]
         for rows in _query(contract.name, sql):
             yield rows.rename_columns(names[: rows.num_columns])
+
+    def delete_copies(self, contract: Contract, team_ids: Sequence[int]) -> None:
+        """See `Reader`."""
+        teams = _in_teams(team_ids)
+        sql = (
+            f"DELETE FROM {{table}} WHERE {teams} AND (_dlt_id, _dlt_load_id) IN ("  # noqa: S608 - our own names and checked ids
+            "SELECT _dlt_id, _dlt_load_id FROM (SELECT _dlt_id, _dlt_load_id,"
+            f" RANK() OVER (PARTITION BY {_CONTENT}, {VALID_TO} ORDER BY _dlt_load_id) AS place"
+            f" FROM {{table}} WHERE {teams}) AS copies WHERE place > 1)"
+        )
+        try:
+            _rows(contract.name, sql)
+        except DatabaseException as error:  # current ones are mended by what is written, and the past told once
+            logger.warning("Copies of versions in %s could not be deleted: %s", contract.name, error)
 
     def rows(self, contract: Contract, columns: Sequence[str], column: str, values: Sequence[Any]) -> Iterator[Record]:
         """See `Reader`."""

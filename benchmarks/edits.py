@@ -1,0 +1,47 @@
+"""Many runs that each change one connector: what the last one takes, and what each adds to the DuckDB file.
+
+Run it as `python -m benchmarks.edits URL TEAMS RUNS` against `benchmarks.api`; it loads all of the teams first. The
+runs are made in one process, so that what is timed is the run and not the import of dlt.
+"""
+
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import requests
+
+from supermetrics_loader.run.load import run_load
+from supermetrics_loader.run.targets import make_pipeline
+
+_FILE = Path("supermetrics_connectors.duckdb")
+_ENDS = 5
+"""Runs at the beginning and at the end of which the median is taken."""
+
+
+def main(url: str, teams: int, runs: int) -> None:
+    """Loads, and prints what the runs after the first took and added.
+
+    Raises:
+        RuntimeError: A run wrote anything but the one connector.
+    """
+    seconds, sizes = [], []
+    for number in range(runs + 1):
+        began = time.perf_counter()
+        result = run_load(
+            make_pipeline("supermetrics"), team_ids=list(range(1, teams + 1)), api_key="api_benchmark", base_url=url
+        )
+        seconds.append(time.perf_counter() - began)
+        sizes.append(_FILE.stat().st_size / 2**10)
+        changed = sum(team["connectors_changed"] for team in result.teams)
+        if number and changed != 1:
+            raise RuntimeError(f"Run {number} wrote {changed} connectors, expected 1")
+        requests.post(f"{url}/edit/{1 + number % teams}", timeout=60)
+    first, last = statistics.median(seconds[1 : 1 + _ENDS]), statistics.median(seconds[-_ENDS:])
+    grown = (sizes[-1] - sizes[1]) / max(1, runs - 1)
+    size = f"{sizes[1] / 2**10:.1f} MiB after one, {sizes[-1] / 2**10:.1f} after all, {grown:.1f} KiB a run"
+    sys.stdout.write(f"{runs} edits: {first:.2f} s the first {_ENDS}, {last:.2f} s the last; the file {size}\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
