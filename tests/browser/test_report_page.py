@@ -51,8 +51,8 @@ FIND_BY_AXE = """axe.run(document, {resultTypes: ["violations"]}).then(found => 
 }))"""
 
 # What can be operated, and what of it the Tab key has reached with an outline around it.
-OPERABLE = """[...document.querySelectorAll("a[href], button, summary, [tabindex='0']")]
-  .filter(each => each.checkVisibility()).length"""
+OPERABLE = """[...document.querySelectorAll("a[href], button, summary, .scroll, .chart")]
+  .filter(each => each.checkVisibility() && (each.tabIndex === 0 || each.scrollWidth > each.clientWidth)).length"""
 FOCUSED = """(() => {
   const at = document.activeElement, style = getComputedStyle(at);
   if (at === document.body) return null;

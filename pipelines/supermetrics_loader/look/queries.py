@@ -364,13 +364,13 @@ def stale_teams(now: datetime) -> Query:
         "Teams that are out of date",
         f"Without a complete sync in {STALE_DAYS} days: the job does not run, no longer has them, or fails. "
         "The 25 oldest.",
-        f"""select team_id, complete_at, started_at
+        f"""select team_id, complete_at, latest_at
 from (
 {_stale_teams(now)}
 ) as stale
 order by complete_at nulls first, team_id
 limit 25""",
-        {"team_id": "team", "complete_at": "last complete sync", "started_at": "latest sync"},
+        {"team_id": "team", "complete_at": "last complete sync", "latest_at": "latest sync"},
         none=f"Every team has had a complete sync in the last {STALE_DAYS} days.",
     )
 
@@ -576,7 +576,7 @@ def _latest_syncs(more: str = "status", where: str = "") -> str:
 def _stale_teams(now: datetime) -> str:
     since = _literal(now - timedelta(days=STALE_DAYS))
     return f"""  select team_id, max(case when status = 'ok' then started_at end) as complete_at,
-    max(started_at) as started_at
+    max(started_at) as latest_at
   from team_syncs
   group by team_id
   having coalesce(max(case when status = 'ok' then started_at end), min(started_at)) < {since}"""
