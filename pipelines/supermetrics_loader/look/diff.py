@@ -178,6 +178,7 @@ class _History:
         """The JSON of a version, parsed: of rows with the same content, one that is whole."""
         column = self._data.strategy.json_text.format("configuration_json")
         stored = [text for (text,) in self._rows([column], "AND content_hash = %s", version.content_hash)]
+        stored = stored or [""]  # where somebody has taken the hash away
         document = next((each for each in stored if not _problem(each)), stored[0])
         if problem := _problem(document):
             raise BrokenVersionError(self._broken(version, problem))
