@@ -232,6 +232,7 @@ def test_a_click_copies_the_request_id(page: Chromium, clipboard: str) -> None:
     assert page.run("document.querySelector('td.id button').checkVisibility()")
     page.run("document.querySelector('td.id button').click(); new Promise(done => setTimeout(done, 100))")
     assert page.run("document.querySelector('td.id button').textContent") == "Copied"
+    assert page.run("document.querySelector('[role=status]').textContent") == "Copied"  # what a screen reader says
     assert page.run("window.copied") == wanted
 
 

@@ -39,6 +39,9 @@ def test_a_version_that_somebody_broke_is_named_and_can_be_mended(
     with closing(sqlite3.connect(tmp_path / "warehouse.sqlite", isolation_level=None)) as connection:
         connection.execute("attach ? as supermetrics", [str(tmp_path / "warehouse__supermetrics.sqlite")])
         connection.execute("update supermetrics.connector_configurations set configuration_json = '{\"a\": }'")
+        connection.execute(
+            "update supermetrics.connector_configurations set content_hash = null where connector_identifier = 'K8W21'"
+        )
     capsys.readouterr()
     assert run([*DIFF, "--json"]) == 1
     said = capsys.readouterr()
@@ -48,6 +51,8 @@ def test_a_version_that_somebody_broke_is_named_and_can_be_mended(
     assert f"table connector_configurations of sqlite:///{tmp_path / 'warehouse.sqlite'}" in said.err
     assert "load --include-configs --full-refresh" in said.err
     assert json.loads(said.out)["error"]["exit_code"] == 1
+    assert run(["diff", "936506", "K8W21", *TO]) == 1
+    assert "of connector K8W21 of team 936506 Nordic Marketing is not JSON" in capsys.readouterr().err
 
     assert run([*load, "--full-refresh"]) == 0
     capsys.readouterr()
