@@ -34,7 +34,7 @@ def wait_for(what: str, ask: Callable[[], TFound | None]) -> TFound:
     deadline = time.monotonic() + PATIENCE
     while not (found := ask()):
         assert time.monotonic() < deadline, f"waited {PATIENCE:g} s in vain: {what}"
-        time.sleep(0.3)
+        time.sleep(1)
     return found
 
 

@@ -36,20 +36,23 @@ Rows = Callable[..., list[tuple[Any, ...]]]
 
 
 class Gate(Sandbox):
-    """A sandbox that answers nobody until every shard has asked, if it is told how many there are."""
-
-    shards = 0
+    """A sandbox that answers nobody until all shards have asked, where it is told how many there are."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
-        self._changed, self._came = Condition(), set[int]()
+        self._changed, self._came, self._shards = Condition(), set[int](), 0
+
+    def gather(self, shards: int) -> None:
+        """Waits for all of them once more."""
+        self._shards = shards
+        self._came.clear()
 
     def answer_api(self, method: str, target: str, headers: dict[str, str]) -> tuple[Answer, Fault]:
         """Answers when all are there."""
         with self._changed:
-            self._came.add(shard_number(int(target.split("/")[3]), max(self.shards, 1)))
+            self._came.add(shard_number(int(target.split("/")[3]), max(self._shards, 1)))
             self._changed.notify_all()
-            self._changed.wait_for(lambda: len(self._came) >= self.shards, PATIENCE)
+            self._changed.wait_for(lambda: len(self._came) >= self._shards, PATIENCE)
         return super().answer_api(method, target, headers)
 
 
@@ -195,7 +198,8 @@ def test_shards_that_meet_the_limit_of_their_token_together_end_in_good_order_an
     sandbox: Gate, environment: dict[str, str], rows: Rows, tmp_path: Path
 ) -> None:
     """What was answered is in the warehouse, what was refused is named there; the next run may wait for its turns."""
-    sandbox.shards, sandbox.rate_limit = SHARDS, 600
+    sandbox.rate_limit = 600
+    sandbox.gather(SHARDS)
 
     ended = load_side_by_side(environment, tmp_path)
 
@@ -212,7 +216,8 @@ def test_shards_that_meet_the_limit_of_their_token_together_end_in_good_order_an
 
     sandbox._window_ends = 0.0  # an hour later
     sandbox.requests.clear()
-    sandbox.rate_limit, sandbox.rate_window = 300, 15.0  # fewer than there are teams, more than are in flight
+    sandbox.rate_limit, sandbox.rate_window = 400, 10.0  # fewer than there are teams, more than are in flight
+    sandbox.gather(SHARDS)
 
     ended = load_side_by_side(environment, tmp_path)
 
