@@ -8,6 +8,7 @@ STAMP    := $(VENV)/.installed
 DATABASE := supermetrics_connectors.duckdb
 LOWEST   := tests/test_*.py tests/api/test_client.py tests/api/test_listing.py tests/tables/test_tables.py tests/whole/test_incremental.py tests/whole/test_memory.py tests/whole/test_source.py tests/whole/test_upgrade.py
 ORCHESTRATORS := airflow dagster prefect
+# What make test-fleet needs besides, in the same environment.
 MORE_airflow := --group fleet
 # For folders of tests that plain pytest leaves out, see pyproject.toml.
 ALONE := -o addopts="-ra --strict-markers --strict-config"
