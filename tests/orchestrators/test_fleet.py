@@ -128,7 +128,9 @@ def test_a_shard_of_a_worker_that_died_is_loaded_by_another_and_the_next_run_has
     """What a person does about a lost machine is nothing, and about a slow fleet to set a number."""
     (tmp_path / "dags").mkdir()
     shutil.copy(EXAMPLE, tmp_path / "dags")
-    environment |= {"SOURCES__SUPERMETRICS__REQUEST_TIMEOUT": "3600"}  # the shard that is held stays in its middle
+    secrets = f'[sources.supermetrics]\napi_key = "{environment.pop("SUPERMETRICS_API_KEY")}"'
+    environment["AIRFLOW_VAR_DLT_SECRETS_TOML"] = secrets  # what the example leaves dlt of Airflow's variables
+    environment["SOURCES__SUPERMETRICS__REQUEST_TIMEOUT"] = "3600"  # the shard that is held stays in its middle
     sandbox.fault(Fault(hang=True), team_id=HELD)
     with CeleryFleet(tmp_path, database("airflow"), environment) as fleet:
         workers = {"worker-1", "worker-2"}
