@@ -25,7 +25,7 @@ TFound = TypeVar("TFound")
 
 PATIENCE = 600.0
 """Seconds for anything at all."""
-_UNTIL_LOST = 20
+_UNTIL_LOST = 30
 """Seconds without a sign of life until Airflow takes a task's worker for dead; by default 300."""
 
 
