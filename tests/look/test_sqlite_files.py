@@ -36,12 +36,14 @@ def test_a_version_that_somebody_broke_is_named_and_can_be_mended(
     """Whose it is, which one, where, and what to do; after that its text is had from the row that is whole."""
     load = ["load", "--sandbox", "--include-configs", "--include-teams", "--quiet", *TO]
     assert run(load) == 0
-    with closing(sqlite3.connect(tmp_path / "warehouse.sqlite", isolation_level=None)) as connection:
-        connection.execute("attach ? as supermetrics", [str(tmp_path / "warehouse__supermetrics.sqlite")])
-        connection.execute("update supermetrics.connector_configurations set configuration_json = '{\"a\": }'")
+    with closing(sqlite3.connect(tmp_path / "warehouse__supermetrics.sqlite", isolation_level=None)) as connection:
+        connection.execute("update connector_configurations set configuration_json = '{\"a\": }'")
         connection.execute(
-            "update supermetrics.connector_configurations set content_hash = null where connector_identifier = 'K8W21'"
+            "update connector_configurations set content_hash = null where connector_identifier = 'K8W21'"
         )
+        # the file stands for itself, under whatever name it is opened
+        found = connection.execute("select distinct change, baseline from connector_changes order by 1")
+        assert list(found) == [("added", 1), ("configuration_changed", 1)]
     capsys.readouterr()
     assert run([*DIFF, "--json"]) == 1
     said = capsys.readouterr()
