@@ -271,6 +271,20 @@ TINY = "0." + "3" * 400
 NUMBER, FRACTION = "12345678901234567890123", "0.12345678901234567890123"
 
 
+def test_changes_are_told_where_nobody_asks_for_configurations(
+    place: Place, sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    """There is no table of theirs then."""
+    sandbox.add_connector(TEAM, "A")
+    place.load(sandbox, include_configs=False)
+    sandbox.edit_connector(TEAM, "A", name="edited")
+    place.load(sandbox, include_configs=False)
+    assert [row["change"] for row in read_changes(place.destination(), "supermetrics")] == ["updated"]
+    if place.name != "delta":
+        assert sorted(row["change"] for row in place.rows("connector_changes")) == ["added", "updated"]
+    assert [message for message in caplog.messages if "connector_changes" in message] == []
+
+
 def test_every_reader_reads_what_was_loaded(place: Place, sandbox: Sandbox) -> None:
     """To the last digit, in every year, wherever the server is at home, and every section of the report."""
     sandbox.add_team(TEAM)

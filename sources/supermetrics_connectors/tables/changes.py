@@ -102,6 +102,8 @@ def select(
         "syncs": table("team_syncs"),
         "change": name("change"),
         "name": name("name"),
+        # null, of the type that PostgreSQL would otherwise take for text
+        "no_paths": f"case when came < 0 then {json('[]')} end",
     }
     states = _STATES.format(table=names["versions"], more=f", {names['name']}")
     parts = [f"states as ({states})"]
@@ -111,7 +113,7 @@ def select(
         parts.append(f"configured as ({_STATES.format(table=table('connector_configurations'), more=more)})")
         edits = _EDITS.format(whole=json('["$"]'), none=json("[]"))
         parts.append(f"edits as ({edits})")
-        events = [_CONFIGURATIONS.format(**names), *events]  # first, as its columns have the types of all
+        events.append(_CONFIGURATIONS.format(**names))
     return f"with {', '.join(parts)}\n{' union all '.join(events)}"
 
 
@@ -215,7 +217,7 @@ _CONNECTORS = """
   select team_id, connector_identifier, case when came = 1 then 'added' else 'updated' end as {change},
     valid_from as detected_at, false as baseline, {name}, updated_at,
     case when came = 0 then updated_before end as previous_updated_at,
-    null as paths_added, null as paths_removed, null as paths_changed
+    {no_paths} as paths_added, {no_paths} as paths_removed, {no_paths} as paths_changed
   from states
   where valid_from > team_from and (came = 1 or content_before <> content)
   union all
