@@ -125,6 +125,8 @@ class Run:
                 asked = self.compares and name not in self._dropped
                 mends = name in self.writes
                 self._tables[name] = read(self.reader, contract, self.team_ids, mends) if asked else Table()
+            if TEAM_SYNCS.name in self.writes:
+                self.is_missing(TEAM_SYNCS)  # which is then known, with the rows to correct
 
     def columns(self, contract: Contract) -> set[str]:
         """The columns that a table has, in small letters; none of one that is not there when the rows arrive."""
