@@ -8,12 +8,12 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import dlt
 from dlt.destinations.exceptions import DatabaseException
 
 from ..api.listing import LONG_AGO, Record
 from .batch import WHOLE_DOCUMENT, Batch, Run, paths
 from .contracts import CONNECTOR_CONFIGURATIONS, CONNECTOR_VERSIONS, CONNECTORS, TEAM_SYNCS, VALID_FROM
+from .sessions import running_pipeline
 from .stored import as_instant
 from .strategies import Strategy
 
@@ -124,8 +124,7 @@ def show_changes(run: Run) -> None:
     if run.table(CONNECTOR_VERSIONS).is_missing or run.is_missing(TEAM_SYNCS):
         return
     run.shows_changes = True
-    pipeline: Any = dlt.current.pipeline()
-    with pipeline.sql_client() as client:
+    with running_pipeline().sql_client() as client:
         show(client, run.strategy, not run.table(CONNECTOR_CONFIGURATIONS).is_missing)
 
 
