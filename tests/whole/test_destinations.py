@@ -765,10 +765,10 @@ def test_teams_logs_and_secrets_are_kept_like_the_rest(place: Place, sandbox: Sa
     assert len(place.rows("fetches")) == 5
     page, _ = place.read(TEAM, "CRM")
     [failing] = page.tables["failing-connectors"]
-    assert (failing[0], failing[3:6], failing[-1]) == ("Renamed", ["CRM", "1", "0"], "of-n1")
-    assert page.tables["unused-secrets"] == [[str(TEAM), "CRM", "spare", "sec_77d1e90b4"]]
-    takes_apart = place.name != "sqlite"
-    assert page.tables.get("missing-secrets") == ([[str(TEAM), "CRM", "sec_0000missing"]] if takes_apart else None)
+    whose = [f"Renamed {TEAM}", "Sandbox connector", "CRM"]
+    assert (failing[:5], failing[-1]) == ([*whose, "1", "0"], "of-n1")
+    assert page.tables["unused-secrets"] == [[*whose, "spare", "sec_77d1e90b4"]]
+    assert page.tables["missing-secrets"] == [[*whose, "sec_0000missing"]]
     sandbox.delete_connector(TEAM, "CRM")
     place.load(sandbox, **more)
     assert place.rows("connector_secrets") == []
