@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supermetrics_connectors.api.listing import Listing, Record, canonical_json
+from supermetrics_connectors.api.checks import Record
+from supermetrics_connectors.api.listing import Listing
 from supermetrics_connectors.compare import (
     REWRITTEN,
     Difference,
@@ -21,6 +22,7 @@ from supermetrics_connectors.compare import (
     difference,
     row_id,
 )
+from supermetrics_connectors.documents.json_text import canonical_json
 
 names = st.sampled_from("ABCDE")
 contents = st.sampled_from("xyz")

@@ -12,8 +12,8 @@ from dlt.common.runtime.collector import NULL_COLLECTOR
 from dlt.common.typing import TSecretStrValue
 from dlt.extract import DltResource
 
+from .api.checks import Record
 from .api.fetch import Fetcher, OnProgress
-from .api.listing import Record
 from .exceptions import SupermetricsError
 from .settings import (
     DEFAULT_BASE_URL,

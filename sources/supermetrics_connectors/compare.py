@@ -10,7 +10,9 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from .api.listing import Listing, Record, canonical_json
+from .api.checks import Record
+from .api.listing import Listing
+from .documents.json_text import canonical_json
 
 REWRITTEN = "."
 """Stands in a `_dlt_id` between what the row says and when it was written anew, see `row_id`."""

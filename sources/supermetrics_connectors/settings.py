@@ -30,7 +30,7 @@ DEFAULT_MAX_ANSWER_BYTES = 2**30
 """A GiB: a thousand connectors, the most that the API lists, with configurations of a megabyte each."""
 
 DEFAULT_LOGS_SINCE = "30d"
-_UNITS = {"d": "days", "h": "hours", "m": "minutes"}
+_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 OnTeamError = Literal["raise", "skip"]
 TableFormat = Literal["delta", "iceberg"]
@@ -247,17 +247,23 @@ def parse_since(text: object) -> timedelta:
     """Reads how far back logs are asked for.
 
     Args:
-        text: A number of days, hours or minutes: `7d`, `12h`, `30m`.
+        text: A number of weeks, days, hours or minutes: `2w`, `7d`, `12h`, `30m`.
 
     Raises:
         SupermetricsConfigurationError: It is none of these, or of no length.
     """
-    match = re.fullmatch(r"([0-9]{1,6})([dhm])", text.strip()) if isinstance(text, str) else None
-    if match is None or not int(match[1]):
+    duration = parse_duration(text.strip()) if isinstance(text, str) else None
+    if not duration:
         raise SupermetricsConfigurationError(
-            f"logs_since is {text!r}, expected a number of days, hours or minutes such as 7d, 12h or 30m"
+            f"logs_since is {text!r}, expected a number of weeks, days, hours or minutes such as 2w, 7d, 12h or 30m"
         )
-    return timedelta(**{_UNITS[match[2]]: int(match[1])})
+    return duration
+
+
+def parse_duration(text: str) -> timedelta | None:
+    """Reads `2w`, `7d`, `24h` or `30m`; None of anything else."""
+    match = re.fullmatch(r"([0-9]{1,5})([mhdw])", text)
+    return timedelta(**{_UNITS[match[2]]: int(match[1])}) if match else None
 
 
 def parse_team_ids(team_ids: object) -> list[int]:

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from supermetrics_connectors.api.checks import Record, parse_timestamp
 from supermetrics_connectors.api.client import Answer
-from supermetrics_connectors.api.listing import Listing, Record, parse_timestamp, read_listing
+from supermetrics_connectors.api.listing import Listing, read_listing
 from supermetrics_connectors.compare import connector_hash
 from supermetrics_connectors.documents.json_text import parse_json
 from supermetrics_connectors.exceptions import SupermetricsContractError, SupermetricsServerError

@@ -82,5 +82,5 @@ def test_a_dry_run_asks_for_listings_only(api: Sandbox, cli: Callable[..., str])
 def test_an_age_that_is_none_is_refused_before_any_request(capsys: pytest.CaptureFixture[str], api: Sandbox) -> None:
     """With what was expected."""
     assert run(["load", "--include-logs", "--logs-since", "yesterday"]) == 64
-    assert "logs_since is 'yesterday', expected a number of days, hours or minutes" in capsys.readouterr().err
+    assert "logs_since is 'yesterday', expected a number of weeks, days, hours or minutes" in capsys.readouterr().err
     assert api.requests == []

@@ -17,12 +17,12 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from supermetrics_connectors.api.checks import parse_timestamp
 from supermetrics_connectors.api.client import Answer, SupermetricsClient
 from supermetrics_connectors.api.listing import (
     CONNECTOR_FIELDS,
     Listing,
     list_connectors,
-    parse_timestamp,
     read_listing,
 )
 from supermetrics_connectors.exceptions import SupermetricsError

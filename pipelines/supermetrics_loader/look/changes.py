@@ -5,12 +5,12 @@ also where a view is older than the query.
 """
 
 import json
-import re
 from collections.abc import Sequence
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from typing import Any
 
-from supermetrics_connectors.api.listing import parse_timestamp
+from supermetrics_connectors.api.checks import parse_timestamp
+from supermetrics_connectors.settings import parse_duration
 from supermetrics_connectors.tables.changes import COLUMNS, select
 from supermetrics_connectors.tables.stored import as_instant
 
@@ -20,7 +20,6 @@ from .team_names import team_names
 PATHS = {"paths_added": "+", "paths_removed": "-", "paths_changed": ""}
 """The columns with paths, and what stands before each of their paths in a text."""
 _CLOCKS = ("detected_at", "updated_at", "previous_updated_at")
-_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 Row = dict[str, Any]
 
@@ -35,9 +34,8 @@ def since(text: str, now: datetime) -> datetime:
     Raises:
         ValueError: It is neither.
     """
-    if match := re.fullmatch(r"([0-9]{1,5})([mhdw])", text):
-        return now - timedelta(**{_UNITS[match[2]]: int(match[1])})
-    return parse_timestamp(text)
+    duration = parse_duration(text)
+    return parse_timestamp(text) if duration is None else now - duration
 
 
 def read_changes(destination: Any, dataset: str, after: datetime | None = None) -> list[Row]:

@@ -10,11 +10,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
-from ..documents.json_text import canonical_json as canonical_json  # noqa: PLC0414 - other modules import it from here
-from ..documents.json_text import parse_json
+from ..documents.json_text import canonical_json, parse_json
 from ..exceptions import SupermetricsContractError, SupermetricsError
-from .checks import Record as Record  # noqa: PLC0414 - as canonical_json
 from .checks import (
+    Record,
     UnexpectedError,
     check_depth,
     check_texts,
@@ -26,7 +25,6 @@ from .checks import (
     read_timestamps,
     refuse_nul,
 )
-from .checks import parse_timestamp as parse_timestamp  # noqa: PLC0414 - as canonical_json
 from .checks import written as written_json
 from .client import Answer, SupermetricsClient
 

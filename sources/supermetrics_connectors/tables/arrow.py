@@ -5,7 +5,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from ..api.listing import Record, canonical_json
+from ..api.checks import Record
+from ..documents.json_text import canonical_json
 
 _ARROW_TYPES = {
     "text": pa.string(),

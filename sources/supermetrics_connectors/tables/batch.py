@@ -10,7 +10,8 @@ from typing import Any
 import dlt
 from dlt.common.storages.exceptions import CurrentLoadPackageStateNotAvailable
 
-from ..api.listing import Listing, Record
+from ..api.checks import Record
+from ..api.listing import Listing
 from ..compare import (
     REWRITTEN,
     Difference,

@@ -10,7 +10,8 @@ from typing import Any
 
 from dlt.destinations.exceptions import DatabaseException
 
-from ..api.listing import LONG_AGO, Record
+from ..api.checks import Record
+from ..api.listing import LONG_AGO
 from .batch import WHOLE_DOCUMENT, Batch, Run, paths
 from .contracts import CONNECTOR_CONFIGURATIONS, CONNECTOR_VERSIONS, CONNECTORS, TEAM_SYNCS, VALID_FROM
 from .sessions import running_pipeline

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from deltalake import DeltaTable
 from dlt.common.libs.deltalake import deltalake_storage_options
 
-from ..api.listing import Record
+from ..api.checks import Record
 from .contracts import VALID_FROM, VALID_TO, Contract
 from .sessions import running_pipeline
 from .stored import TWICE, MissingTableError, Newest, newer_loads

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from dlt.destinations.exceptions import DatabaseException, DatabaseUndefinedRelation
 
-from ..api.listing import Record, parse_timestamp
+from ..api.checks import Record, parse_timestamp
 from ..compare import Held
 from .contracts import VALID_FROM, VALID_TO, Contract
 from .sessions import in_utc, running_pipeline

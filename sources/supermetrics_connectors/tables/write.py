@@ -11,7 +11,7 @@ from dlt.common.normalizers.naming.snake_case import NamingConvention
 from dlt.common.schema import Schema
 from dlt.extract.exceptions import CurrentSourceSchemaNotAvailable
 
-from ..api.listing import Record
+from ..api.checks import Record
 from ..exceptions import SupermetricsConfigurationError
 from .arrow import to_table
 from .batch import Run
