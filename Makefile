@@ -9,6 +9,8 @@ DATABASE := supermetrics_connectors.duckdb
 LOWEST   := tests/test_*.py tests/api/test_client.py tests/api/test_listing.py tests/tables/test_tables.py tests/whole/test_incremental.py tests/whole/test_memory.py tests/whole/test_source.py tests/whole/test_upgrade.py
 WAREHOUSES := mariadb or clickhouse or bigquery or snowflake or grants or statements or this_machine
 ORCHESTRATORS := airflow dagster prefect
+# For folders of tests that plain pytest leaves out, see pyproject.toml.
+ALONE := -o addopts="-ra --strict-markers --strict-config"
 
 .DEFAULT_GOAL := help
 .PHONY: help load bench mutants test test-warehouses test-orchestrators check format clean
@@ -25,6 +27,9 @@ load: $(STAMP) ## load a local sandbox of the API into a DuckDB file and query i
 test: $(STAMP) ## run the tests
 	@$(BIN)/python -m pytest --numprocesses 4 --dist worksteal
 
+test-kills: $(STAMP) ## kill loads and break destinations at each boundary between two commits (some minutes)
+	@$(BIN)/python -m pytest $(ALONE) --numprocesses 4 --dist worksteal tests/kills
+
 bench: $(STAMP) ## time loads against the same work by hand (some minutes; wants an idle machine)
 	@$(BIN)/python -m benchmarks.bench
 
@@ -32,16 +37,16 @@ test-orchestrators: $(ORCHESTRATORS:%=test-%) ## run the examples by Airflow, Da
 
 test-report: $(STAMP) .venv-notebook/.installed ## try the report, the notebook and dlt's dashboard in a Chromium
 	@$(INSTALL_CHROMIUM)
-	@$(BIN)/python -m pytest -o addopts="-ra --strict-markers --strict-config" tests/browser
+	@$(BIN)/python -m pytest $(ALONE) tests/browser
 
 test-wheel: $(STAMP) ## build the wheel, and run it where nothing else is
-	@$(BIN)/python -m pytest -o addopts="-ra --strict-markers --strict-config" tests/wheel
+	@$(BIN)/python -m pytest $(ALONE) tests/wheel
 
 test-ducklake: .venv-ducklake/.installed ## run the tests of the destinations with DuckDB 1.5 and DuckLake
 	@.venv-ducklake/bin/python -m pytest tests/whole/test_destinations.py -k "duckdb or ducklake"
 
 test-dbt: .venv-dbt/.installed ## run the dbt project over a file that was loaded
-	@.venv-dbt/bin/python -m pytest -o addopts="-ra --strict-markers --strict-config" tests/dbt
+	@.venv-dbt/bin/python -m pytest $(ALONE) tests/dbt
 
 mutants: .venv-mutants/.installed ## change what must not break, line by line: do the tests notice? (half an hour)
 	@.venv-mutants/bin/python -m tests.mutants

@@ -85,7 +85,7 @@ def test_what_is_known_of_a_table_is_not_changed_afterwards() -> None:
     with pytest.raises(AttributeError):
         Held().hashes = {}  # type: ignore[misc]  # that is what is tried
     with pytest.raises(AttributeError):
-        Difference().written = []  # type: ignore[misc]  # as above
+        Difference().written = []  # type: ignore[misc]  # what is tried
 
 
 def test_content_is_what_is_written_and_nothing_else() -> None:

@@ -95,7 +95,7 @@ def script(*arguments: str, timeout: float = 60) -> Outcome:
 @contextmanager
 def running(*command: str) -> Iterator[subprocess.Popen[str]]:
     """A process in the background, ended with the block."""
-    process = subprocess.Popen(  # noqa: S603 - as above
+    process = subprocess.Popen(  # noqa: S603 - the tests make up the commands themselves
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8"
     )
     with process:

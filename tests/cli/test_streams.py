@@ -84,7 +84,7 @@ def test_a_load_is_done_and_ends_with_its_own_code(listener: str, how: str) -> N
 def test_other_commands_end_with_their_codes(
     arguments: str, code: int, listener: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As above."""
+    """Whoever listens, and however the command ends."""
     monkeypatch.setenv("SOURCES__SUPERMETRICS__REQUEST_MAX_ATTEMPTS", "1")
     done = shell(f"{SCRIPT} {arguments} {listener}")
     assert done.returncode == code, done.stderr

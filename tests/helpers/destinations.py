@@ -23,7 +23,8 @@ from supermetrics_connectors.tables.changes import CHANGES, select
 from supermetrics_connectors.tables.sessions import in_utc
 from supermetrics_loader.look.diff import Difference, compare_versions
 from supermetrics_loader.look.report import write_report
-from supermetrics_loader.run.load import LoadResult, run_load
+from supermetrics_loader.run.load import run_load
+from supermetrics_loader.run.result import LoadResult
 from supermetrics_loader.sandbox import Sandbox
 from tests.helpers.report_data import Page
 from tests.helpers.warehouse import KEYS, Warehouse

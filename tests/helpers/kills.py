@@ -54,7 +54,7 @@ def started(arguments: list[str], moment: Moment | None = None) -> Iterator[Fork
 def killed_between(arguments: list[str], moment: Moment) -> None:
     """Loads and is killed at a moment; fails if that never comes."""
     with started(arguments, moment) as child:
-        child.join(60)
+        child.join(300)  # which takes a second or two
         assert child.exitcode == -signal.SIGKILL, f"{moment} never came"
 
 

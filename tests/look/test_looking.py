@@ -85,7 +85,7 @@ def test_good_runs_are_silent_and_the_printed_command_shows_the_rows(arguments: 
     shown = look(load(*arguments))
     assert [identifier for identifier in NEWEST if identifier not in shown] == []
     where = [each for each in arguments if each in ("--destination", *KINDS)]
-    done = subprocess.run(  # noqa: S603 - as above
+    done = subprocess.run(  # noqa: S603 - the command that this project printed
         [SCRIPT, "report", *where], capture_output=True, encoding="utf-8", timeout=120, check=False
     )
     if "--snapshot" in arguments:

@@ -155,6 +155,13 @@ def test_destination_that_stays_away_fails_the_run(monkeypatch: pytest.MonkeyPat
     assert (caught.value.step, caught.value.terminal, len(calls)) == ("load", False, 4 + 1)
 
 
+def test_a_misspelt_setting_is_refused(fleet: Sandbox) -> None:
+    """By a type checker already: it needs the comment below."""
+    with pytest.raises(TypeError, match="include_confgs"):
+        run_load(make_pipeline("supermetrics"), include_confgs=True)  # type: ignore[call-arg]  # the checker's part
+    assert not fleet.requests
+
+
 def test_cron_mails_failures_alone_and_logs_every_run(fleet: Sandbox, tmp_path: Path) -> None:
     """Cron mails what is printed: nothing of a good run; of a bad one the team and the request_id."""
     log = tmp_path / "load.log"

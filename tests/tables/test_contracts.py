@@ -138,4 +138,4 @@ def test_a_contract_cannot_be_changed_by_who_reads_it() -> None:
     with pytest.raises(AttributeError):
         contract.key = ()  # type: ignore[misc]  # that is what is tried
     with pytest.raises(AttributeError):
-        contract.columns[0].required = False  # type: ignore[misc]  # as above
+        contract.columns[0].required = False  # type: ignore[misc]  # what is tried

@@ -189,7 +189,7 @@ def test_nobody_is_told_to_install_a_package_that_anybody_could_claim() -> None:
 
 
 def test_make_targets_exist() -> None:
-    """As above, for make."""
+    """The pages name no target of make that is not there."""
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
     named = {target for text in PAGES.values() for [target, *_] in commands("make", text)}

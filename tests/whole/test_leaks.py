@@ -167,8 +167,8 @@ def test_a_run_tells_the_token_to_nobody(
     fault: str,
 ) -> None:
     """Whether it loads or fails, and however it got the token."""
-    settings = {"team_ids": [TEAM], "base_url": customer.url, "include_configs": True, "request_backoff_factor": 0}
-    settings |= {"request_timeout": 0.3, "request_max_attempts": 2, **given(monkeypatch)}
+    settings: dict[str, Any] = {"team_ids": [TEAM], "base_url": customer.url, "include_configs": True}
+    settings |= {"request_backoff_factor": 0, "request_timeout": 0.3, "request_max_attempts": 2, **given(monkeypatch)}
     customer.fault(FAULTS[fault], times=9)
     outcome: object
     try:

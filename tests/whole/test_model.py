@@ -14,6 +14,8 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
+from supermetrics_connectors import supermetrics_source
+from supermetrics_connectors.settings import OnTeamError
 from supermetrics_loader.run.load import LoadFailedError, run_load
 from supermetrics_loader.sandbox import OMIT, Fault, Sandbox
 from tests.helpers.warehouse import Warehouse, listed_configurations, listed_connectors
@@ -217,13 +219,40 @@ class Customer(RuleBasedStateMachine):
         self.sandbox.fault(Fault(body=body), team_id=short)
         self._run(team_ids, set(), {short: shown}, include_configs, False, False)
 
+    @rule(team_ids=st.sets(teams, min_size=1), include_configs=st.booleans())
+    def run_beside_another(self, team_ids: set[int], include_configs: bool) -> None:
+        """A run, and another that compared before it wrote and writes after it; the next evens out what both wrote."""
+        self.key = min(self.sandbox.tokens)
+        self.failing.clear()
+        self.sandbox.clear_faults()
+        beside = self._pipeline("beside")
+        beside.extract(supermetrics_source(**self._settings(team_ids, include_configs)))
+        self._run(team_ids, set(), {}, include_configs, False, False)
+        beside.normalize()
+        beside.load()
+        self._run(team_ids, set(), {}, True, False, False)
+
     def _new_worker(self) -> None:
-        self.pipeline = dlt.pipeline(
-            self.name,
+        self.pipeline = self._pipeline(self.name)
+
+    def _pipeline(self, name: str) -> dlt.Pipeline:
+        return dlt.pipeline(
+            name,
             destination=dlt.destinations.duckdb(str(self.warehouse.path)),
             dataset_name=self.warehouse.schema,
             pipelines_dir=str(self.folder / f"worker_{next(self.workers)}"),
         )
+
+    def _settings(self, team_ids: set[int], include_configs: bool) -> dict[str, Any]:
+        return {
+            "team_ids": sorted(team_ids),
+            "api_key": self.key,
+            "base_url": self.sandbox.url,
+            "include_configs": include_configs,
+            "request_backoff_factor": 0,
+            "request_max_attempts": ATTEMPTS,
+            "workers": 2,
+        }
 
     def _run(
         self,
@@ -239,17 +268,8 @@ class Customer(RuleBasedStateMachine):
         before = self._snapshot()
         unauthorized = self.key not in self.sandbox.tokens
         try:
-            result = run_load(
-                self.pipeline,
-                team_ids=sorted(team_ids),
-                api_key=self.key,
-                base_url=self.sandbox.url,
-                include_configs=include_configs,
-                on_team_error="skip" if skip else "raise",
-                request_backoff_factor=0,
-                request_max_attempts=ATTEMPTS,
-                workers=2,
-            )
+            how: OnTeamError = "skip" if skip else "raise"
+            result = run_load(self.pipeline, **self._settings(team_ids, include_configs), on_team_error=how)
         except LoadFailedError as error:
             failure: LoadFailedError | None = error
         else:

@@ -268,7 +268,7 @@ def test_a_share_of_the_limit_is_kept_for_listings(fleet: Sandbox, load: Load, r
 
 def test_what_is_left_is_said(fleet: Sandbox, pipeline: dlt.Pipeline) -> None:
     """To whoever reads the summary."""
-    wish = {"team_ids": fleet.team_ids, "api_key": fleet.token, "base_url": fleet.url, **ONE_BY_ONE}
+    wish: dict[str, Any] = {"team_ids": fleet.team_ids, "api_key": fleet.token, "base_url": fleet.url, **ONE_BY_ONE}
     result = run_load(pipeline, **wish, include_teams=True, include_secrets=True)
     assert result.left == "10 of 20 requests are left of this hour and 10 are kept for listings"
     assert result.team_names == {

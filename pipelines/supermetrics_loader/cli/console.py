@@ -15,7 +15,7 @@ from rich.text import Text
 from supermetrics_connectors.documents.json_text import canonical_json
 
 from ..harmless import harmless
-from ..run.load import LoadResult
+from ..run.result import LoadResult
 
 _MOST_TEAMS = 20  # lines: more than a screen answers nothing
 _PIPED_WIDTH = 160  # in a log or a mail there is no screen whose width would matter

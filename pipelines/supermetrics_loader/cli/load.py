@@ -21,7 +21,7 @@ from .options import (
 )
 
 if TYPE_CHECKING:  # slow to import, and not needed for --help
-    from ..run.load import LoadResult
+    from ..run.result import LoadResult
 
 PIPELINE_NAME = "supermetrics"
 

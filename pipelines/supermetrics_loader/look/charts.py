@@ -175,4 +175,4 @@ def _draw(spec: dict[str, Any]) -> Markup:
     }
     svg = vl_convert.vegalite_to_svg(whole, config=_CONFIG, allowed_base_urls=[])
     # a pointer at rest shows <title>; the label is escaped already
-    return Markup(_BAR.sub(r"<path \1><title>\2</title></path>", svg))  # noqa: S704 - as above
+    return Markup(_BAR.sub(r"<path \1><title>\2</title></path>", svg))  # noqa: S704 - Vega has escaped it

@@ -7,7 +7,7 @@ from typing import Any
 import dlt
 from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
 
-_COLUMNS = ["team_id", "name", "connector_identifier", "updated_at"]
+_NEWEST = "select team_id, name, connector_identifier, updated_at from connectors order by updated_at desc limit 10"
 
 
 def how_to_look(pipeline: dlt.Pipeline, destination: str) -> str:
@@ -23,11 +23,14 @@ def how_to_look(pipeline: dlt.Pipeline, destination: str) -> str:
 
 def _code(pipeline: dlt.Pipeline, destination: str) -> str:
     if pipeline.default_schema.tables["connectors"].get("table_format") == "delta":
-        return (  # dlt would read it by an extension that DuckDB has to download
-            "import dlt; from dlt.common.libs.deltalake import get_delta_tables; "
+        # dlt would read it by an extension that DuckDB has to download, Arrow by Python's files, in threads that may
+        # still let go of them when Python has ended: then the process is aborted
+        return (
+            "import dlt, pyarrow; from deltalake import QueryBuilder; "
+            "from dlt.common.libs.deltalake import get_delta_tables; "
             f'table = get_delta_tables(dlt.attach({pipeline.pipeline_name!a}))["connectors"]; '
-            f'rows = table.to_pyarrow_table(columns={_COLUMNS}).sort_by([("updated_at", "descending")]); '
-            'print(*rows.slice(0, 10).to_pylist(), sep="\\n")'
+            f'found = QueryBuilder().register("connectors", table).execute("{_NEWEST}"); '
+            'print(*pyarrow.table(found.read_all()).to_pylist(), sep="\\n")'
         )
     credentials: Any = pipeline.destination_client().config.credentials
     if isinstance(credentials, DuckDbCredentials):
@@ -35,6 +38,5 @@ def _code(pipeline: dlt.Pipeline, destination: str) -> str:
         query = f"from {table} order by updated_at desc limit 10"
         path = credentials.database
         return f"import duckdb; con = duckdb.connect({path!a}, read_only=True); print(con.sql({query!a}))"
-    query = f"select {', '.join(_COLUMNS)} from connectors order by updated_at desc limit 10"  # noqa: S608 - our own names
     data = f"dlt.dataset({destination!a}, {pipeline.dataset_name!a})"
-    return f'import dlt; print(*{data}({query!a}).fetchall(), sep="\\n")'
+    return f'import dlt; print(*{data}({_NEWEST!a}).fetchall(), sep="\\n")'

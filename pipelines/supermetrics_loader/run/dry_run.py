@@ -1,6 +1,5 @@
 """A run that only says what it would do: the same requests and the same comparison, and nothing is written anywhere."""
 
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +8,15 @@ from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
 from dlt.destinations.impl.filesystem.filesystem import FilesystemClient
 
 from supermetrics_connectors import supermetrics_source
-from supermetrics_connectors.settings import ApiKey
 
-from .load import LoadResult, collect_syncs, failed
+from .load import failed
+from .result import LoadResult, Noted, with_settings_of
 
 # an answer that is not kept is taken from the rate limit all the same
 _ONLY_LISTINGS = {"include_teams": False, "include_logs": False, "include_secrets": False}
 
 
+@with_settings_of(supermetrics_source)
 def dry_run(pipeline: dlt.Pipeline, **settings: Any) -> LoadResult:
     """Fetches, compares, and writes nothing: no file, no table, no state. Other runs are not waited for.
 
@@ -33,32 +33,18 @@ def dry_run(pipeline: dlt.Pipeline, **settings: Any) -> LoadResult:
         SupermetricsConfigurationError: A setting is unusable. No request has been made.
         LoadFailedError: The run failed.
     """
-    started_at = datetime.now(timezone.utc)
-    if "api_key" in settings:
-        settings["api_key"] = ApiKey(settings["api_key"])  # which no traceback with local variables shows
-    source = supermetrics_source(**settings | _ONLY_LISTINGS)
-    syncs = collect_syncs(source)
-    source.resources["listings"].add_filter(lambda _batch: False)  # compared by then, and nothing comes of it
+    settings.update(_ONLY_LISTINGS)
+    noted = Noted.of(settings)
+    noted.source.resources["listings"].add_filter(lambda _batch: False)  # compared by then, and nothing comes of it
     try:
         destination: Any = pipeline.destination
         location = str(pipeline.destination_client().config)
         pipeline.sync_destination(destination=_unwritten(pipeline))
-        pipeline.extract(source.with_resources("listings"))
+        pipeline.extract(noted.source.with_resources("listings"))
     except Exception as error:  # noqa: BLE001 - whatever it was is the reason of the failure raised here
         failure = failed(error, pipeline.pipeline_name)
         raise failure from failure.cause
-    return LoadResult(
-        pipeline_name=pipeline.pipeline_name,
-        destination=destination.destination_name,
-        location=location,
-        dataset_name=pipeline.dataset_name,
-        load_ids=[],
-        started_at=started_at,
-        finished_at=datetime.now(timezone.utc),
-        teams=sorted(syncs.rows, key=lambda row: row["team_id"]),
-        changes=syncs.changes,
-        errors=syncs.errors,
-    )
+    return noted.result(pipeline, destination.destination_name, location, load_ids=[])
 
 
 def _unwritten(pipeline: dlt.Pipeline) -> Any:

@@ -8,7 +8,6 @@ what it holds. `team_syncs` is written when the rest is in: an `ok` there tells 
 import logging
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from itertools import takewhile
 from pathlib import Path
@@ -27,63 +26,16 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_at
 from supermetrics_connectors import SupermetricsError, record_syncs, supermetrics_source
 from supermetrics_connectors.api.listing import Listing
 from supermetrics_connectors.exceptions import causes
-from supermetrics_connectors.settings import ApiKey, TableFormat
-from supermetrics_connectors.tables.batch import Batch, Run, sync_row
+from supermetrics_connectors.settings import TableFormat
+from supermetrics_connectors.tables.batch import sync_row
 from supermetrics_connectors.tables.changes import is_shown, show
-from supermetrics_connectors.tables.contracts import CONNECTOR_CONFIGURATIONS
 
-from .differences import Changes
 from .duckdb_file import duckdb_file, is_out_of_memory
 from .leases import AlreadyRunningError, leased
+from .result import LoadResult, Noted, with_settings_of
 from .targets import SCHEMA, named_dataset
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class LoadResult:
-    """What a run did.
-
-    Attributes:
-        pipeline_name: The dlt pipeline.
-        destination: Name of dlt's destination.
-        location: Where the destination keeps its data, without credentials.
-        dataset_name: The dataset (schema) with the tables.
-        load_ids: dlt's load packages, as in `_dlt_load_id`.
-        started_at: When the run began, UTC.
-        finished_at: When it ended, UTC.
-        teams: One row a team, as in `team_syncs`.
-        changes: What became of single connectors.
-        errors: Those of the teams that failed while others were loaded (`on_team_error="skip"`), not in `as_dict`.
-        team_names: What teams are called, by id; of a run that asks for that.
-        left: Why something besides the listings was left for a later run; None if nothing was.
-        failing: Of how many teams and connectors something besides the listings could not be had.
-    """
-
-    pipeline_name: str
-    destination: str
-    location: str
-    dataset_name: str
-    load_ids: list[str]
-    started_at: datetime
-    finished_at: datetime
-    teams: list[dict[str, Any]] = field(default_factory=list)
-    changes: Changes = field(default_factory=Changes)
-    errors: list[SupermetricsError] = field(default_factory=list)
-    team_names: dict[int, str] = field(default_factory=dict)
-    left: str | None = None
-    failing: int = 0
-
-    @property
-    def failed(self) -> list[dict[str, Any]]:
-        """The teams that failed while others were loaded (`on_team_error="skip"`)."""
-        return [team for team in self.teams if team["status"] == "failed"]
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON: all but the single connectors, which `connector_changes` has, and the errors."""
-        told = vars(self)
-        left_out = {"changes", "errors", *(name for name in ("team_names", "left", "failing") if not told[name])}
-        return {name: value for name, value in told.items() if name not in left_out}
 
 
 class LoadFailedError(Exception):
@@ -117,6 +69,7 @@ class LoadFailedError(Exception):
         return type(self).__new__, (type(self), *self.args), self.__dict__
 
 
+@with_settings_of(supermetrics_source)
 def run_load(pipeline: dlt.Pipeline, **settings: Any) -> LoadResult:
     """Loads the connectors of the configured teams.
 
@@ -129,15 +82,10 @@ def run_load(pipeline: dlt.Pipeline, **settings: Any) -> LoadResult:
         AlreadyRunningError: Another process runs this pipeline.
         LoadFailedError: The run failed. The failing team has a row in `team_syncs`, unless the destination failed.
     """
-    started_at = datetime.now(timezone.utc)
-    if "api_key" in settings:
-        settings["api_key"] = ApiKey(settings["api_key"])  # which no traceback with local variables shows
-    source = supermetrics_source(**settings)  # settings are checked before anything is touched
-    team_ids = source.resources["listings"].explicit_args["settings"].team_ids
+    noted = Noted.of(settings)
     destination: Any = pipeline.destination
     if destination is not None and pipeline.dataset_name:
         named_dataset(destination, pipeline.dataset_name)
-    syncs = collect_syncs(source)
     with _only_run(pipeline):
         try:
             # a connection held all the while spares dlt from opening the DuckDB file anew for each of its steps
@@ -145,30 +93,16 @@ def run_load(pipeline: dlt.Pipeline, **settings: Any) -> LoadResult:
                 client = _CONNECTION_RETRIES(lambda: held.enter_context(_connected(pipeline.drop())))
                 if isinstance(pipeline.destination, duckdb_file):
                     pipeline.destination.remember_file(pipeline, Path(client.credentials.database))
-                held.enter_context(leased(client, pipeline, team_ids))
-                pipeline.sync_destination()
-                pipeline._state_restored = True  # or run would ask the destination for its state once more
-                info = _DESTINATION_RETRIES(_run, pipeline, source)
+                held.enter_context(leased(client, pipeline, noted.team_ids))
+                info = _DESTINATION_RETRIES(_run, pipeline, noted.source)
                 load_ids = list(info.loads_ids)  # none, where nothing differed
-                info = _finish(pipeline, syncs, load_ids, settings.get("table_format"))
+                info = _finish(pipeline, noted, load_ids, settings.get("table_format"))
         except Exception as error:  # noqa: BLE001 - whatever it was is the reason of the failure raised here
             failure = failed(error, pipeline.pipeline_name)
-            _leave_evidence(pipeline, failure, syncs.rows, started_at, settings.get("table_format"))
+            _leave_evidence(pipeline, failure, noted, settings.get("table_format"))
             raise failure from failure.cause
-    return LoadResult(
-        pipeline_name=pipeline.pipeline_name,
-        destination=info.destination_name,
-        location=info.destination_displayable_credentials,
-        dataset_name=info.dataset_name,
-        load_ids=load_ids or list(info.loads_ids),
-        started_at=started_at,
-        finished_at=datetime.now(timezone.utc),
-        teams=sorted(syncs.rows, key=lambda row: row["team_id"]),
-        changes=syncs.changes,
-        errors=syncs.errors,
-        team_names=more.names if (more := syncs.run.neighbours if syncs.run else None) else {},
-        left=more.reason if more else None,
-        failing=more.failing if more else 0,
+    return noted.result(
+        pipeline, info.destination_name, info.destination_displayable_credentials, load_ids or list(info.loads_ids)
     )
 
 
@@ -244,42 +178,15 @@ def _only_run(pipeline: dlt.Pipeline) -> Iterator[None]:
         lock.release()
 
 
-@dataclass
-class _Syncs:
-    """What goes into `team_syncs`, and whether `connector_changes` may have to tell of configurations from now on."""
-
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    changes: Changes = field(default_factory=Changes)
-    errors: list[SupermetricsError] = field(default_factory=list)
-    run: Run | None = None
-    has_new_configurations: bool = False
-
-    def keep(self, batch: Batch) -> Batch:
-        self.run = batch.run
-        self.rows.extend(batch.sync_rows())
-        self.changes.add(batch)
-        self.errors.extend(listing.error for listing in batch.listings if listing.error)
-        self.has_new_configurations |= batch.changes(CONNECTOR_CONFIGURATIONS)
-        return batch
-
-
-def collect_syncs(source: dlt.sources.DltSource) -> _Syncs:
-    """Has the source load all but `team_syncs`, whose rows are kept."""
-    syncs = _Syncs()
-    source.resources["listings"].add_map(syncs.keep)
-    source.resources["team_syncs"].selected = False
-    return syncs
-
-
-def _finish(pipeline: dlt.Pipeline, syncs: _Syncs, load_ids: list[str], table_format: TableFormat | None) -> LoadInfo:
+def _finish(pipeline: dlt.Pipeline, noted: Noted, load_ids: list[str], table_format: TableFormat | None) -> LoadInfo:
     """Writes what tells of a load that is complete."""
-    told = record_syncs(syncs.rows, next(iter(load_ids), None), table_format)
+    told = record_syncs(noted.syncs, next(iter(load_ids), None), table_format)
     info: LoadInfo = _DESTINATION_RETRIES(_run, pipeline, told, schema=_schema(pipeline))
-    if syncs.run and syncs.run.compares and syncs.run.strategy.view:  # snapshots have no histories to tell of
+    if noted.run and noted.run.compares and noted.run.strategy.view:  # snapshots have no histories to tell of
         with pipeline.sql_client() as client:
-            if syncs.has_new_configurations or not is_shown(client):
+            if noted.has_new_configurations or not is_shown(client):
                 configurations = "connector_configurations" in pipeline.default_schema.tables
-                show(client, syncs.run.strategy, configurations)
+                show(client, noted.run.strategy, configurations)
     return info
 
 
@@ -294,11 +201,7 @@ def failed(error: BaseException, pipeline_name: str) -> LoadFailedError:
 
 
 def _leave_evidence(
-    pipeline: dlt.Pipeline,
-    failure: LoadFailedError,
-    syncs: list[dict[str, Any]],
-    started_at: datetime,
-    table_format: TableFormat | None,
+    pipeline: dlt.Pipeline, failure: LoadFailedError, noted: Noted, table_format: TableFormat | None
 ) -> None:
     """Writes rows of `team_syncs` for teams that failed, so that the on-call query finds them in the warehouse.
 
@@ -306,12 +209,11 @@ def _leave_evidence(
     """
     cause = failure.cause
     if isinstance(cause, SupermetricsError) and cause.team_id is not None:
-        duration_ms = round((datetime.now(timezone.utc) - started_at).total_seconds() * 1000)
-        rows = [sync_row(Listing.failed(cause, started_at, duration_ms))]
+        duration_ms = round((datetime.now(timezone.utc) - noted.started_at).total_seconds() * 1000)
+        rows = [sync_row(Listing.failed(cause, noted.started_at, duration_ms))]
     elif failure.step == "load":
-        rows = [
-            {**row, "status": "failed", "error_message": row["error_message"] or str(cause)[:2000]} for row in syncs
-        ]
+        message = str(cause)[:2000]
+        rows = [{**row, "status": "failed", "error_message": row["error_message"] or message} for row in noted.syncs]
     else:
         return
     pipeline.config.enable_runtime_trace = False  # `dlt pipeline … trace` is to show the run that failed

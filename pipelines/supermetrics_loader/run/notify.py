@@ -10,7 +10,7 @@ import requests
 
 from ..harmless import harmless
 from .differences import Change
-from .load import LoadResult
+from .result import LoadResult
 
 logger = logging.getLogger(__name__)
 

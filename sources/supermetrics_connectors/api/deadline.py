@@ -76,7 +76,7 @@ class _Answer(http.client.HTTPResponse):
         version, status, reason = super()._read_status()  # type: ignore[misc]  # not in typeshed
         while 102 <= status < 200:
             http.client.parse_headers(self.fp)
-            version, status, reason = super()._read_status()  # type: ignore[misc]  # as above
+            version, status, reason = super()._read_status()  # type: ignore[misc]  # not in typeshed
         return version, status, reason
 
 
@@ -136,4 +136,4 @@ class _Connection(HTTPConnection):
 
 class _SecureConnection(HTTPSConnection):
     response_class = _Answer
-    debuglevel = 0  # as above
+    debuglevel = 0  # printing requests, it would print the token
