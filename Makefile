@@ -37,7 +37,7 @@ bench: $(STAMP) ## time loads against the same work by hand (some minutes; wants
 
 test-orchestrators: $(ORCHESTRATORS:%=test-%) ## run the examples by Airflow, Dagster and Prefect themselves
 
-test-report: $(STAMP) .venv-notebook/.installed ## try the report, the notebook and dlt's dashboard in a Chromium
+test-report: $(STAMP) .venv-notebook/.installed .venv-axe/.installed ## try the report, the notebook and dlt's dashboard in a Chromium
 	@$(INSTALL_CHROMIUM)
 	@$(BIN)/python -m pytest $(ALONE) tests/browser
 
@@ -81,7 +81,7 @@ format: $(STAMP) ## format the code and apply the safe fixes
 	@$(BIN)/python -m ruff check --fix .
 
 clean: ## remove .venv, caches and build results; loaded data stays
-	rm -rf $(VENV) .venv-bigquery .venv-dbt .venv-ducklake .venv-lowest .venv-mutants .venv-warehouses $(ORCHESTRATORS:%=.venv-%) .venv-notebook build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-axe .venv-bigquery .venv-dbt .venv-ducklake .venv-lowest .venv-mutants .venv-warehouses $(ORCHESTRATORS:%=.venv-%) .venv-notebook build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find sources pipelines tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The three connectors of each team that were updated last.
@@ -195,6 +195,14 @@ $(STAMP): pyproject.toml constraints.txt
 	        --build-constraint constraints/warehouses.txt --editable . --group warehouses && \
 	    touch $@; \
 	fi
+
+# No environment: one script for the browser, out of a wheel.
+.venv-axe/.installed: constraints/axe.txt | $(STAMP)
+	@echo "Unpacking axe-core into .venv-axe"
+	@rm -rf .venv-axe
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-compile --target .venv-axe \
+	    --requirement constraints/axe.txt
+	@touch $@
 
 .PRECIOUS: .venv-%/.installed
 .venv-%/.installed: pyproject.toml constraints/%.txt

@@ -113,6 +113,11 @@ class Chromium:
         for kind in ("mousePressed", "mouseReleased"):
             self.send("Input.dispatchMouseEvent", type=kind, button="left", clickCount=1, **at)
 
+    def tab(self) -> None:
+        """Presses the Tab key."""
+        for kind in ("rawKeyDown", "keyUp"):
+            self.send("Input.dispatchKeyEvent", type=kind, key="Tab", code="Tab", windowsVirtualKeyCode=9)
+
     def show(self, scheme: str = "light", width: int = 1280, height: int = 900, media: str = "screen") -> None:
         """Sets how pages are shown: `light` or `dark`, the window's size in pixels, on `screen` or in `print`."""
         features = [{"name": "prefers-color-scheme", "value": scheme}]

@@ -36,7 +36,7 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> Path:
         sandbox.edit_configuration(TEAM, "A", {"a": 2, "c": 3})
         sandbox.delete_connector(TEAM, "GONE")
         sandbox.add_connector(TEAM, "NEW", name="\x1b[2J")
-        load()
+        load("--include-teams")
     return folder
 
 
@@ -53,9 +53,9 @@ def test_one_line_tells_a_change(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["changes"]) == 0
     said = capsys.readouterr()
     assert sorted(line[16:] for line in said.out.splitlines()) == [
-        "  added                  team 936506  NEW  \\x1b[2J",
-        "  configuration_changed  team 936506  A  Name A: +$.c, -$.b, $.a",
-        "  removed                team 936506  GONE  Name GONE",
+        "  added                  team 936506 Nordic Marketing  NEW  \\x1b[2J",
+        "  configuration_changed  team 936506 Nordic Marketing  A  Name A: +$.c, -$.b, $.a",
+        "  removed                team 936506 Nordic Marketing  GONE  Name GONE",
     ]
     assert said.err == ""
 
@@ -68,6 +68,7 @@ def test_json_has_the_columns_of_connector_changes(capsys: pytest.CaptureFixture
     assert told["since"] == "2026-01-01T00:00:00+00:00"
     rows: dict[str, Any] = {row["change"]: row for row in told["changes"]}
     assert rows["added"]["name"] == "\x1b[2J"
+    assert {row["team_name"] for row in rows.values()} == {"Nordic Marketing"}
     assert (rows["removed"]["paths_removed"], rows["configuration_changed"]["paths_removed"]) == (None, ["$.b"])
     assert set(rows["added"]) >= {"team_id", "connector_identifier", "detected_at", "previous_updated_at"}
     assert "baseline" not in rows["added"]

@@ -238,8 +238,15 @@ def _as_text(value: Any) -> Any:
 
 
 _DROP = {
-    "postgres": ("SELECT nspname FROM pg_namespace WHERE nspname LIKE 'supermetrics%'", "DROP SCHEMA {} CASCADE"),
-    "mariadb": ("SHOW DATABASES LIKE 'supermetrics%'", "DROP DATABASE {}"),
+    "postgres": (
+        "SELECT nspname FROM pg_namespace WHERE nspname NOT LIKE 'pg_%' AND nspname <> 'information_schema'",
+        'DROP SCHEMA "{}" CASCADE',
+    ),
+    "mariadb": (
+        "SELECT schema_name FROM information_schema.schemata"
+        " WHERE schema_name NOT IN ('mysql', 'sys', 'information_schema', 'performance_schema')",
+        "DROP DATABASE `{}`",
+    ),
     "snowflake": (
         "SELECT schema_name FROM information_schema.schemata WHERE schema_name LIKE 'SUPERMETRICS%'",
         "DROP SCHEMA {} CASCADE",

@@ -23,8 +23,11 @@ _CHANGES_TABLE = (
 )
 
 
-def load_everything(sandbox: Sandbox, load: Callable[..., Any], pipeline: dlt.Pipeline) -> None:
-    """Three teams, one of which fails in the end; versions, changes, a redacted secret and a name that is a script."""
+def load_everything(sandbox: Sandbox, load: Callable[..., Any], pipeline: dlt.Pipeline, **more: Any) -> None:
+    """Three teams, one of which fails in the end; versions, changes, a redacted secret and a name that is a script.
+
+    With what else is asked for: a connector whose log has errors, that lacks one secret and does not use another.
+    """
     now = datetime.now(timezone.utc)
     for team_id, ages in {BIG: (1, 3, 20, 60, 200, 500), SMALL: (2, 400), FAILING: (5,)}.items():
         sandbox.add_team(team_id)
@@ -37,8 +40,12 @@ def load_everything(sandbox: Sandbox, load: Callable[..., Any], pipeline: dlt.Pi
             )
     first = {"version": "1", "configuration_json": {}}
     hostile = sandbox.add_connector(BIG, name=SCRIPT, configuration=first)["connector_identifier"]
-    load(on=pipeline, include_configs=True)
-    sandbox.edit_configuration(BIG, hostile, configuration_json={"text": SCRIPT * 20})
+    sandbox.set_secrets(BIG, hostile, {"sec_0f9e8d7c6": SCRIPT})
+    failed = {"id": "1", "log_time": now.isoformat(), "status": 500, "duration_ms": 10, "request_id": "of-1"}
+    sandbox.add_log(BIG, hostile, failed)
+    sandbox.edit_configuration(BIG, hostile, configuration_json={"key": "{{sec_0000missing}}"})
+    load(on=pipeline, include_configs=True, **more)
+    sandbox.edit_configuration(BIG, hostile, configuration_json={"text": SCRIPT * 20, "key": "{{sec_0000missing}}"})
     sandbox.report_count(SMALL, 9)
     sandbox.fault(Fault(403), team_id=FAILING)
     load(on=pipeline, include_configs=True, on_team_error="skip")
@@ -134,5 +141,5 @@ def shown(value: Any) -> str:
         return f"{value.astimezone(timezone.utc):%Y-%m-%d %H:%M}"
     paths = json.loads(value) if isinstance(value, str) and value.startswith("[") else value
     if isinstance(paths, list):
-        return "\n".join(paths)
+        return "\n".join(paths) or NONE
     return str(value).replace("configuration_changed", "configuration changed")

@@ -115,7 +115,9 @@ def test_a_single_version_has_nothing_to_be_compared_with(out: pytest.CaptureFix
     assert run(["diff", str(TEAM), "ONCE"]) == 0
     said = out.readouterr()
     assert re.fullmatch(
-        r"There is one version so far, 1 \(no\. 1, .* to now\): nothing to compare it with yet\.\n", said.out
+        r"There is one version so far, 1 \(no\. 1, .* to now\): nothing to compare it with yet\. "
+        r"A load after the next edit brings another\.\n",
+        said.out,
     )
     assert said.err == ""
     assert run(["diff", str(TEAM), "ONCE", "--json"]) == 0

@@ -327,7 +327,8 @@ def test_every_reader_reads_what_was_loaded(place: Place, sandbox: Sandbox) -> N
 
 def told_as_read(page: Page, place: Place, changes: list[dict[str, Any]]) -> None:
     """The report's numbers are those of the tables, read without it."""
-    assert page.figures == {"teams": "2", "connectors": "2", "changed": "3", "failing": "1"}
+    wanted = {"teams": "2", "connectors": "2", "changed": "3", "failing": "1", "stale-count": "0"}
+    assert page.figures == wanted
     assert page.tables["connectors-by-team"] == [[str(team), "1", shown(at)] for team, at in _updates(place)]
     assert sum(int(count) for _, _, count in page.tables["changes"]) == len(changes) == 2
     assert {day for day, _, _ in page.tables["changes"]} == {str(row["detected_at"].date()) for row in changes}
@@ -335,7 +336,7 @@ def told_as_read(page: Page, place: Place, changes: list[dict[str, Any]]) -> Non
     assert {row[-1] for row in page.tables["latest-changes"]} == {"$.exact[0]\n$.exact[1]", NONE}
     assert [row[2] for row in page.tables["stale"]] == ["Sandbox connector", "Far"]
     assert [row[2:5:2] for row in page.tables["configuration-versions"]] == [["A", "2"], ["A", "1"]]
-    assert {row[3] for row in page.tables["failed-syncs"]} == {"403"}
+    assert {row[3] for row in page.tables["failing-teams"]} == {"403"}
     assert [row[2:] for row in page.tables["redacted"]] == [["1", "A: $.client_secret"]]
     assert page.tables.keys() == page.sql.keys() - page.figures.keys(), "a question without an answer"
 

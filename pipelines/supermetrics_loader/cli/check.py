@@ -20,7 +20,7 @@ from .options import more_options, settings_of, source_options
 def check(
     team_ids: tuple[str, ...],
     base_url: str | None,
-    sandbox: bool,
+    sandbox: str | None,
     as_json: bool,
     include_teams: bool | None,
     include_logs: bool | None,

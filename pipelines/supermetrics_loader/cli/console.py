@@ -173,11 +173,13 @@ def show_secrets(teams: Iterable[Mapping[str, Any]]) -> None:
 def show_changes(rows: Iterable[Mapping[str, Any]]) -> None:
     """Prints one line a change; nothing for none, unless somebody waits for it at a terminal."""
     from ..look.changes import PATHS
+    from ..look.team_names import named
 
     rows = list(rows)
     for row in rows:
         paths = [f"{mark}{path}" for column, mark in PATHS.items() for path in row[column] or ()]
-        what = f"team {row['team_id']}  {row['connector_identifier']}  {row['name'] or ''}".rstrip()
+        team = named(row["team_id"], {row["team_id"]: row["team_name"]})
+        what = f"{team}  {row['connector_identifier']}  {row['name'] or ''}".rstrip()
         show(f"{row['detected_at']:%Y-%m-%d %H:%M}  {row['change']:<21}  {what}{': ' * bool(paths)}{', '.join(paths)}")
     if not rows and out.is_terminal:
         show("No changes.")

@@ -24,6 +24,10 @@ if TYPE_CHECKING:  # slow to import, and not needed for --help
     from ..run.result import LoadResult
 
 PIPELINE_NAME = "supermetrics"
+_NEXT = (
+    "Next:    supermetrics-connectors load --sandbox-later --include-configs loads what somebody has edited since, "
+    "and supermetrics-connectors diff 936506 T3S70 shows it"
+)
 
 
 @click.command()
@@ -75,7 +79,7 @@ PIPELINE_NAME = "supermetrics"
 def load(
     team_ids: tuple[str, ...],
     base_url: str | None,
-    sandbox: bool,
+    sandbox: str | None,
     as_json: bool,
     include_configs: bool | None,
     include_teams: bool | None,
@@ -137,6 +141,8 @@ def load(
         console.show_json(result.as_dict())
     elif not quiet:
         _show(result, pipeline, destination, dry_run)
+        if sandbox == "now" and include_configs and not dry_run:
+            console.show(_NEXT)
     for team in result.failed:
         console.show_error(team["error_message"])
     return max(map(exit_code, result.errors), default=Exit.OK)

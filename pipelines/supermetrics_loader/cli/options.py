@@ -87,7 +87,13 @@ def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option("--base-url", metavar="URL", help="Where the API is. Default: https://api.supermetrics.com"),
         click.option(
-            "--sandbox", is_flag=True, help="Use a local sandbox of the API with made-up teams. Needs no key."
+            "--sandbox",
+            "sandbox",
+            flag_value="now",
+            help="Use a local sandbox of the API with made-up teams. Needs no key.",
+        ),
+        click.option(
+            "--sandbox-later", "sandbox", flag_value="later", help="The same after somebody has edited a configuration."
         ),
         json_option,
         debug_option,
@@ -120,8 +126,14 @@ def more_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @contextmanager
-def settings_of(team_ids: tuple[str, ...], base_url: str | None, sandbox: bool) -> Iterator[dict[str, Any]]:
-    """Arguments for the source: those that were given, and for the sandbox its own, while it runs."""
+def settings_of(team_ids: tuple[str, ...], base_url: str | None, sandbox: str | None) -> Iterator[dict[str, Any]]:
+    """Arguments for the source: those that were given, and for the sandbox its own, while it runs.
+
+    Args:
+        team_ids: As they were given.
+        base_url: As it was given.
+        sandbox: None for the API itself, `now` for the sandbox, `later` for it after an edit.
+    """
     given: dict[str, Any] = {"team_ids": list(team_ids) or None, "base_url": base_url}
     if not sandbox:
         yield {name: value for name, value in given.items() if value is not None}
@@ -129,6 +141,10 @@ def settings_of(team_ids: tuple[str, ...], base_url: str | None, sandbox: bool) 
     if base_url:
         raise click.UsageError("--sandbox and --base-url exclude each other")
     from ..sandbox import Sandbox
+    from ..sandbox.data import edited_later
 
     with Sandbox() as running:
+        if sandbox == "later":
+            team_id, connector, configuration = edited_later()
+            running.edit_configuration(team_id, connector, **configuration)
         yield {"team_ids": given["team_ids"] or running.team_ids, "base_url": running.url, "api_key": running.token}

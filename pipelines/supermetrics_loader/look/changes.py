@@ -15,6 +15,7 @@ from supermetrics_connectors.tables.changes import COLUMNS, select
 from supermetrics_connectors.tables.stored import as_instant
 
 from .reading import NothingLoadedError, columns, open_for_reading
+from .team_names import team_names
 
 PATHS = {"paths_added": "+", "paths_removed": "-", "paths_changed": ""}
 """The columns with paths, and what stands before each of their paths in a text."""
@@ -48,7 +49,8 @@ def read_changes(destination: Any, dataset: str, after: datetime | None = None) 
         after: Leaves out what was detected earlier; None for nothing.
 
     Returns:
-        Rows by the names of `COLUMNS`: times in UTC, paths as lists (None for what is no configuration's change).
+        Rows by the names of `COLUMNS`: times in UTC, paths as lists (None for what is no configuration's change); and
+        `team_name`, None where it is not loaded.
 
     Raises:
         NothingLoadedError: Nothing has been loaded there.
@@ -60,9 +62,11 @@ def read_changes(destination: Any, dataset: str, after: datetime | None = None) 
                 raise NothingLoadedError(dataset, data.location)
             configured = bool(columns(data, "connector_configurations"))
             _, rows = data.ask(select(data.table, data.column, data.strategy.json_constant.format, configured))
+            names = team_names(data)
     except FileNotFoundError as missing:
         raise NothingLoadedError(dataset, str(missing)) from None
     changes = [_plain(row) for row in rows]
+    changes = [{"team_id": row["team_id"], "team_name": names.get(row["team_id"])} | row for row in changes]
     changes = [row for row in changes if not row["baseline"] and (after is None or row["detected_at"] >= after)]
     return sorted(changes, key=lambda row: (row["detected_at"], row["team_id"], row["connector_identifier"]))
 

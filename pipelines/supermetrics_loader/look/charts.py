@@ -48,6 +48,7 @@ _CONFIG = {
     "legend": {
         "aria": False,
         "columnPadding": 28,
+        "layout": {"top": {"anchor": "end"}},
         "labelColor": "var(--ink)",
         "labelFontSize": _FONT_SIZE,
         "orient": "top",
@@ -140,7 +141,7 @@ def stacked_days(counts: Mapping[tuple[date, str], int], first: date, last: date
                 "y": {
                     "field": "count",
                     "type": "quantitative",
-                    "axis": {"format": ",", "tickCount": 5},
+                    "axis": {"format": ",", "orient": "right", "tickCount": 5},
                     "scale": {"domain": [0, most], "nice": True},
                 },
                 "color": {"field": "change", "type": "nominal", "scale": kinds},

@@ -9,11 +9,12 @@ from typing import Any
 from rich.text import Text
 
 from supermetrics_connectors.documents.json_paths import changes, render
-from supermetrics_connectors.documents.json_text import canonical_json, parse_json
+from supermetrics_connectors.documents.json_text import NotJsonError, RefusedJsonError, canonical_json, parse_json
 from supermetrics_connectors.tables.stored import MissingTableError, as_instant
 
 from ..harmless import harmless
 from .reading import Data, open_for_reading
+from .team_names import named, team_names
 
 _COLUMNS = ("version", "content_hash", "updated_at", "_dlt_valid_from", "_dlt_valid_to")
 _STYLES = {"+++": "bold", "---": "bold", "@@": "cyan", "+": "green", "-": "red"}
@@ -21,6 +22,10 @@ _STYLES = {"+++": "bold", "---": "bold", "@@": "cyan", "+": "green", "-": "red"}
 
 class NoVersionError(Exception):
     """The versions that were asked for are not there; in words, with those that are."""
+
+
+class BrokenVersionError(Exception):
+    """What is stored of a version cannot be read as JSON: a load writes no such thing. In words, with what to do."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,7 @@ class Difference:
 
     Attributes:
         team_id: The team.
+        team_name: What it is called; None where that is not loaded.
         connector_identifier: The connector.
         before: The one that is compared with; None where there is no other.
         after: The one that is compared.
@@ -62,6 +68,7 @@ class Difference:
     """
 
     team_id: int
+    team_name: str | None
     connector_identifier: str
     before: Version | None
     after: Version
@@ -75,7 +82,10 @@ class Difference:
     def styled(self) -> Text:
         """The lines in colours, or a sentence if there are none."""
         if not self.before:
-            return Text(f"There is one version so far, {self.after}: nothing to compare it with yet.")
+            return Text(
+                f"There is one version so far, {self.after}: nothing to compare it with yet. "
+                "A load after the next edit brings another."
+            )
         shown = Text("\n").join(Text(line, style=_style(line)) for line in self.lines())
         return shown or Text(f"{self.before} and {self.after} have the same content.")
 
@@ -83,6 +93,7 @@ class Difference:
         """For JSON: both versions, and each place at which they differ."""
         return {
             "team_id": self.team_id,
+            "team_name": self.team_name,
             "connector_identifier": self.connector_identifier,
             "from": vars(self.before) if self.before else None,
             "to": vars(self.after),
@@ -119,6 +130,7 @@ def compare_versions(
 
     Raises:
         NoVersionError: There is none of that name, or none before it, or nothing was loaded.
+        BrokenVersionError: The JSON of one has been edited by hand, and is none any more.
         SupermetricsConfigurationError: The dataset is not one that can be read.
     """
     try:
@@ -147,8 +159,9 @@ class _History:
     """The versions of one connector's configuration, as a dataset has them."""
 
     def __init__(self, data: Data, team_id: int, connector: str) -> None:
-        self.name = f"connector {connector} of team {team_id}"
-        self.key = team_id, connector
+        names = team_names(data)
+        self.name = f"connector {connector} of {named(team_id, names)}"
+        self.key = team_id, names.get(team_id), connector
         self._data = data
 
     def versions(self) -> list[Version]:
@@ -162,15 +175,43 @@ class _History:
         return [Version(number, *row[:2], *map(as_instant, row[2:])) for number, row in enumerate(rows, 1)]
 
     def document(self, version: Version) -> Any:
-        """The JSON of a version, parsed."""
+        """The JSON of a version, parsed: of rows with the same content, one that is whole."""
         column = self._data.strategy.json_text.format("configuration_json")
-        ((document, *_), *_) = self._rows([column], "AND content_hash = %s", version.content_hash)
+        stored = [text for (text,) in self._rows([column], "AND content_hash = %s", version.content_hash)]
+        stored = stored or [""]  # where somebody has taken the hash away
+        document = next((each for each in stored if not _problem(each)), stored[0])
+        if problem := _problem(document):
+            raise BrokenVersionError(self._broken(version, problem))
         return parse_json(document) if isinstance(document, str) else document
+
+    def _broken(self, version: Version, problem: str) -> str:
+        mend = (
+            "Nobody can bring back what it was; compare other versions, with --from and --to."
+            if version.valid_to
+            else "Have it written anew with: supermetrics-connectors load --include-configs --full-refresh"
+        )
+        return (
+            f"Version {version} of {self.name} is not JSON, as somebody must have edited it: {problem}. It is the "
+            f"configuration_json with content_hash {version.content_hash} in the table connector_configurations of "
+            f"{self._data.location}. {mend}"
+        )
 
     def _rows(self, columns: Sequence[str], rest: str, *parameters: Any) -> Sequence[Sequence[Any]]:
         table = self._data.table("connector_configurations")
         sql = f"SELECT {', '.join(columns)} FROM {table} WHERE team_id = %s AND connector_identifier = %s {rest}"  # noqa: S608 - our own names
-        return self._data.ask(sql, *self.key, *parameters)[1]
+        team_id, _, connector = self.key
+        return self._data.ask(sql, team_id, connector, *parameters)[1]
+
+
+def _problem(document: Any) -> str:
+    """Why a stored document cannot be read; "" if it can."""
+    try:
+        _ = parse_json(document) if isinstance(document, str) else document
+    except NotJsonError as error:
+        return str(error)
+    except RefusedJsonError as error:
+        return f"{error.what} at {render(error.path)}"
+    return ""
 
 
 def _find(versions: list[Version], wanted: str, name: str) -> Version:

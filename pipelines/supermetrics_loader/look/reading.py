@@ -122,14 +122,15 @@ class _DeltaData:
 
 @contextmanager
 def open_for_reading(destination: Any, dataset: str) -> Iterator[Data]:
-    """Opens a dataset so that a DuckDB file is not made or changed, and that others may read it at the same time.
+    """Opens a dataset so that no file is made, and that others may read a DuckDB file at the same time.
 
     Args:
         destination: A dlt destination, or its name as for `make_pipeline`.
         dataset: Where the tables are.
 
     Raises:
-        FileNotFoundError: There is no DuckDB file, or no such dataset among the files; the text is where it should be.
+        FileNotFoundError: There is no DuckDB or SQLite file, or no such dataset among the files; the text is where
+            it should be.
         SupermetricsConfigurationError: The dataset holds snapshots, or its name is not the destination's.
     """
     if destination == "duckdb":
@@ -142,16 +143,26 @@ def open_for_reading(destination: Any, dataset: str) -> Iterator[Data]:
             yield _of_files(client, choose(target, None, "delta"))
         return
     location = str(client.config)
-    if isinstance(client.config.credentials, DuckDbCredentials):
-        client.config.credentials.read_only = True
-        if not Path(client.config.credentials.database).exists():
-            raise FileNotFoundError(location)
+    credentials = client.config.credentials
+    if isinstance(credentials, DuckDbCredentials):
+        credentials.read_only = True
+    if _is_file(credentials) and not Path(credentials.database).exists():
+        raise FileNotFoundError(location)
     strategy = choose(target, client.capabilities)
     with in_utc(data.sql_client) as sql_client:
         opened = _SqlData(sql_client, location, strategy)
         if SNAPSHOT_AT in columns(opened, "connectors"):
             raise _snapshots(location)
         yield opened
+
+
+def _is_file(credentials: Any) -> bool:
+    """Whether the database is a file, which connecting would make."""
+    if isinstance(credentials, DuckDbCredentials):
+        return True
+    if (getattr(credentials, "drivername", None) or "").partition("+")[0] != "sqlite":
+        return False
+    return not credentials.database.startswith((":memory:", "file:"))  # dlt has put a path in the place of none
 
 
 def columns(data: Data, table: str) -> list[str]:

@@ -22,6 +22,21 @@ for (const button of document.querySelectorAll("button[data-copy]")) {
   button.addEventListener("click", async () => {
     const done = await copy(button.dataset.copy);
     button.textContent = done ? "Copied" : "Not copied";
+    document.getElementById("said").textContent = button.textContent;
     setTimeout(() => { button.textContent = "Copy"; }, 2000);
   });
 }
+// What scrolls sideways can be reached by keyboard, and begins with what is newest where that is on the right.
+const regions = [...document.querySelectorAll(".scroll, .chart")];
+const reach = () => regions.forEach((region) => {
+  if (region.scrollWidth > region.clientWidth) region.tabIndex = 0;
+  else region.removeAttribute("tabindex");
+});
+addEventListener("resize", reach);
+document.addEventListener("toggle", reach, true);
+reach();
+document.querySelectorAll(".wide > .chart").forEach((chart) => { chart.scrollLeft = chart.scrollWidth; });
+// On paper nothing can be unfolded.
+const folded = [...document.querySelectorAll("details.data:not([open])")];
+addEventListener("beforeprint", () => folded.forEach((each) => { each.open = true; }));
+addEventListener("afterprint", () => folded.forEach((each) => { each.open = false; }));

@@ -27,8 +27,10 @@ from supermetrics_connectors.tables.stored import as_instant
 
 from ..harmless import harmless
 from . import charts, queries
+from .missing_secrets import missing_secrets
 from .queries import Query
 from .reading import Data, NothingLoadedError, columns, open_for_reading
+from .team_names import named, team_names
 
 Row = dict[str, Any]
 
@@ -45,7 +47,7 @@ class Section:
     """A question with its answer.
 
     Attributes:
-        query: The question.
+        query: The question; without SQL where the answer was found in another way.
         rows: The answer; None when the dataset lacks what the query needs.
         chart: Its picture; None for a table alone.
         wide: Whether it takes the whole width of the page.
@@ -57,21 +59,46 @@ class Section:
     wide: bool = False
 
 
+@dataclass(frozen=True)
+class Group:
+    """What somebody comes to the page with.
+
+    Attributes:
+        key: Its name in the page.
+        title: The question.
+        figures: The numbers that answer it; each query selects one.
+        sections: The rest of the answer.
+        folds: Whether sections without rows are of no interest: it is good that they are empty.
+    """
+
+    key: str
+    title: str
+    figures: list[Section]
+    sections: list[Section]
+    folds: bool = False
+
+    @property
+    def shown(self) -> list[Section]:
+        """The sections that are worth a card."""
+        return [section for section in self.sections if section.rows or not self.folds]
+
+    @property
+    def folded(self) -> list[Section]:
+        """The others."""
+        return [section for section in self.sections if not (section.rows or not self.folds)]
+
+
 class Warehouse:
     """The dataset, read and never written."""
 
     def __init__(self, data: Data) -> None:
         self._data = data
         self._changes: Any = None
+        self.team_names = team_names(data)
         self.columns = {table: names for table in TABLES if (names := columns(data, table))}
         if CHANGES not in self.columns and "connector_versions" in self.columns:  # no view, the same query all the same
             self.columns[CHANGES] = list(CHANGE_COLUMNS)
             self._changes = self._own_changes()
-
-    @property
-    def splits_texts(self) -> bool:
-        """Whether a query may take texts apart, in the one way that the two databases know that were tried."""
-        return self._data.dialect in ("duckdb", "postgres")
 
     def ask(self, query: Query) -> list[Row] | None:
         """The rows of a query; None when the dataset lacks what it needs."""
@@ -148,8 +175,8 @@ def _page(warehouse: Warehouse, now: datetime, about: Mapping[str, str]) -> str:
         about=about,
         now=now,
         last_sync=last_sync,
-        tiles=[Section(query, warehouse.ask(query)) for query in queries.tiles(now, warehouse.columns)],
-        sections=_sections(warehouse, now),
+        groups=[_needs(warehouse, now), _changed(warehouse, now), _stock(warehouse, now)],
+        teams=warehouse.team_names,
         style=style,
         script=script,
         hashes={"style": _sha256(style), "script": _sha256(script)},
@@ -165,38 +192,78 @@ def _cut(text: str) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}… ({len(text):,} characters)"
 
 
-def _sections(warehouse: Warehouse, now: datetime) -> list[Section]:
-    asked: list[tuple[Query, Callable[[list[Row]], Markup] | None, bool]] = [
-        (queries.connectors_by_team(), _team_bars, False),
-        (queries.ages(now), _age_bars, False),
-        (queries.changes(now), lambda rows: _change_days(rows, now), True),
-        (queries.latest_changes(warehouse.columns), None, True),
-        (queries.stalest(), None, True),
-        (queries.largest_configurations(), lambda rows: _configuration_bars(rows, "characters"), False),
-        (queries.most_versions(), lambda rows: _configuration_bars(rows, "versions"), False),
-        (queries.failed_syncs(), None, True),
-        (queries.redacted_secrets(), None, True),
-        *((query, None, True) for query in _beside_listings(warehouse, now)),
-    ]
-    sections = []
-    for query, draw, wide in asked:
-        rows = warehouse.ask(query)
-        sections.append(Section(query, rows, draw(rows) if draw and rows else None, wide))
-    return sections
+def _section(
+    warehouse: Warehouse, query: Query, draw: Callable[[list[Row]], Markup] | None = None, wide: bool = True
+) -> Section:
+    rows = warehouse.ask(query)
+    return Section(query, rows, draw(rows) if draw and rows else None, wide)
 
 
-def _beside_listings(warehouse: Warehouse, now: datetime) -> list[Query]:
-    """What is asked where logs or secrets are loaded; the page says nothing of them otherwise."""
-    asked = {
-        "connector_logs": [queries.failing_connectors(now, warehouse.columns)],
-        "connector_secrets": [queries.missing_secrets()] * warehouse.splits_texts + [queries.unused_secrets()],
-        "fetches": [queries.failed_fetches()],
-    }
-    return [query for table, about in asked.items() if table in warehouse.columns for query in about]
+def _needs(warehouse: Warehouse, now: datetime) -> Group:
+    """What somebody has to do something about, the most urgent first; silent of what was never asked for."""
+    figures = [queries.failing_teams_count(), queries.stale_teams_count(now)]
+    asked = [queries.failing_teams(), queries.stale_teams(now)]
+    if "connector_logs" in warehouse.columns:
+        figures.append(queries.failing_connectors_count(now))
+        asked.append(queries.failing_connectors(now))
+    sections = [_section(warehouse, query) for query in asked]
+    if "connector_secrets" in warehouse.columns:
+        sections.append(_missing_secrets(warehouse))
+    if "fetches" in warehouse.columns:
+        sections.append(_section(warehouse, queries.failed_fetches()))
+    sections.append(_section(warehouse, queries.redacted_secrets()))
+    if "connector_secrets" in warehouse.columns:
+        sections.append(_section(warehouse, queries.unused_secrets()))
+    return Group("needs", "What needs me?", _figures(warehouse, figures), sections, folds=True)
 
 
-def _team_bars(rows: list[Row]) -> Markup:
-    return _connector_bars([(f"team {row['team_id']}", row["connectors"]) for row in rows])
+def _changed(warehouse: Warehouse, now: datetime) -> Group:
+    return Group(
+        "changed",
+        "What changed?",
+        _figures(warehouse, [queries.changed_count(now, warehouse.columns)]),
+        [
+            _section(warehouse, queries.changes(now), lambda rows: _change_days(rows, now)),
+            _section(warehouse, queries.latest_changes(warehouse.columns)),
+            _section(warehouse, queries.failed_syncs()),
+        ],
+    )
+
+
+def _stock(warehouse: Warehouse, now: datetime) -> Group:
+    return Group(
+        "stock",
+        "What do we have?",
+        _figures(warehouse, [queries.teams_count(), queries.connectors_count()]),
+        [
+            _section(warehouse, queries.connectors_by_team(), lambda rows: _team_bars(warehouse, rows), False),
+            _section(warehouse, queries.ages(now), _age_bars, False),
+            _section(warehouse, queries.stalest()),
+            _section(
+                warehouse,
+                queries.largest_configurations(),
+                lambda rows: _configuration_bars(warehouse, rows, "characters"),
+                False,
+            ),
+            _section(
+                warehouse, queries.most_versions(), lambda rows: _configuration_bars(warehouse, rows, "versions"), False
+            ),
+        ],
+    )
+
+
+def _figures(warehouse: Warehouse, asked: Sequence[Query]) -> list[Section]:
+    return [Section(query, warehouse.ask(query)) for query in asked]
+
+
+def _missing_secrets(warehouse: Warehouse) -> Section:
+    query = queries.missing_secrets()
+    found = missing_secrets(warehouse.rows, queries.MOST) if query.fits(warehouse.columns) else None
+    return Section(query, found, wide=True)
+
+
+def _team_bars(warehouse: Warehouse, rows: list[Row]) -> Markup:
+    return _connector_bars([(named(row["team_id"], warehouse.team_names), row["connectors"]) for row in rows])
 
 
 def _age_bars(rows: list[Row]) -> Markup:
@@ -217,7 +284,7 @@ def _change_days(rows: list[Row], now: datetime) -> Markup:
     return charts.stacked_days(counts, queries.first_day(now).date(), now.date())
 
 
-def _configuration_bars(rows: list[Row], column: str) -> Markup:
+def _configuration_bars(warehouse: Warehouse, rows: list[Row], column: str) -> Markup:
     """Labelled by name; where two of a team share it, by identifier as well."""
     names = [f"{_cut(row['name'] or row['connector_identifier'])} ({row['team_id']})" for row in rows]
     shared = Counter(names)
@@ -227,10 +294,18 @@ def _configuration_bars(rows: list[Row], column: str) -> Markup:
     ]
     return charts.bars(
         [
-            charts.Bar(label, row[column], f"{label}: {row[column]} {column}")
+            charts.Bar(
+                label,
+                row[column],
+                f"{label}: {row[column]} {column}" + _of_team(row["team_id"], warehouse.team_names),
+            )
             for label, row in zip(labels, rows, strict=True)
         ]
     )
+
+
+def _of_team(team_id: int, names: Mapping[int, str]) -> str:
+    return f", {named(team_id, names)}" if team_id in names else ""
 
 
 def _day(value: Any) -> date:

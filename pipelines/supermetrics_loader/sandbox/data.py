@@ -30,6 +30,17 @@ def shipped_teams() -> dict[int, list[dict[str, Any]]]:
     }
 
 
+def edited_later() -> tuple[int, str, dict[str, Any]]:
+    """What somebody edits in the shipped teams, for `diff` to show: the team, the connector, its new configuration."""
+    configuration = _crm()["configuration"]
+    reporting = configuration["configuration_json"]["reporting"]
+    reporting["pagination"]["page_size"] = 1000
+    reporting["fields"].append(
+        {"id": "close_date", "name": "close_date", "type": "dimension.date", "path": "$.close_date"}
+    )
+    return 936506, "T3S70", configuration | {"version": "1.5.0", "updated_at": "2025-03-17"}
+
+
 def _crm() -> dict[str, Any]:
     """An internal CRM behind OAuth 2.0, with a date alone as its updated_at."""
     return _connector(

@@ -152,7 +152,9 @@ def show(client: Any, strategy: Strategy, configurations: bool) -> None:
 
 def _make_view(client: Any, strategy: Strategy, configurations: bool) -> None:
     table, name = client.make_qualified_table_name, client.escape_column_name
-    sql = select(table, name, strategy.json_constant.format, configurations)
+    # SQLite looks for a view's tables in the view's own file, which need not be opened under the dataset's name
+    inside = name if getattr(client, "dialect_name", None) == "sqlite" else table
+    sql = select(inside, name, strategy.json_constant.format, configurations)
     view = table(CHANGES)
     if strategy.view == "replace":
         client.execute_sql(f"CREATE OR REPLACE VIEW {view} AS {sql}")
