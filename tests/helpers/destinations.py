@@ -243,8 +243,7 @@ _DROP = {
         'DROP SCHEMA "{}" CASCADE',
     ),
     "mariadb": (
-        "SELECT schema_name FROM information_schema.schemata"
-        " WHERE schema_name NOT IN ('mysql', 'sys', 'information_schema', 'performance_schema')",
+        "SELECT schema_name FROM information_schema.schemata WHERE schema_name NOT RLIKE '^(mysql|sys|.*_schema)$'",
         "DROP DATABASE `{}`",
     ),
     "snowflake": (
