@@ -11,6 +11,8 @@ WAREHOUSES := mariadb or clickhouse or bigquery or snowflake or this_machine
 # Twice: a process that holds the engines of the others has reserved so much memory that it cannot start PostgreSQL.
 TEST_WAREHOUSES := .venv-warehouses/bin/python -m pytest -o addopts="-ra --strict-markers --strict-config"
 ORCHESTRATORS := airflow dagster prefect
+# What make test-fleet needs besides, in the same environment.
+MORE_airflow := --group fleet
 # For folders of tests that plain pytest leaves out, see pyproject.toml.
 ALONE := -o addopts="-ra --strict-markers --strict-config"
 
@@ -46,6 +48,9 @@ test-wheel: $(STAMP) ## build the wheel, and run it where nothing else is
 
 test-ducklake: .venv-ducklake/.installed ## run the tests of the destinations with DuckDB 1.5 and DuckLake
 	@.venv-ducklake/bin/python -m pytest tests/whole/test_destinations.py -k "duckdb or ducklake"
+
+test-fleet: .venv-airflow/.installed ## run Airflow on two Celery workers over 1000 teams, and kill one
+	@.venv-airflow/bin/python -m pytest tests/orchestrators/test_fleet.py
 
 test-dbt: .venv-dbt/.installed ## run the dbt project over a file that was loaded
 	@.venv-dbt/bin/python -m pytest $(ALONE) tests/dbt
@@ -210,5 +215,5 @@ $(STAMP): pyproject.toml constraints.txt
 	@echo "Installing the project with its extra $* into .venv-$*"
 	@.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check --upgrade --constraint constraints/$*.txt pip
 	@.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints/$*.txt \
-	    --build-constraint constraints/$*.txt --editable ".[$*]" pytest
+	    --build-constraint constraints/$*.txt --editable ".[$*]" pytest $(MORE_$*)
 	@touch $@

@@ -5,7 +5,10 @@
 
 Each worker is the command line with a shard of its own. For each number of shards it loads everything into a new
 dataset, then once more while nothing has changed, and compares what is in the warehouse with what the sandbox holds.
-The sandbox's hourly limit is lifted: measured is what the machine can do, not what a token may ask.
+The sandbox's hourly limit is lifted: measured is what the machine can do, not what a token may ask. With `--limit` and
+`--window` it is what workers cost each other that share a token:
+
+    python -m benchmarks.fleet --teams 1000 --latency 0.1 --shards 1 4 16 --limit 300 --window 15
 """
 
 import argparse
@@ -16,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -36,13 +39,15 @@ def main() -> None:
     parser.add_argument("--connectors", type=int, default=5, help="of each team")
     parser.add_argument("--latency", type=float, default=0.1, help="seconds before each of the API's answers")
     parser.add_argument("--shards", type=int, nargs="+", default=[1, 4, 8])
+    parser.add_argument("--limit", type=int, default=sys.maxsize, help="requests within a window, for all workers")
+    parser.add_argument("--window", type=float, default=3600, help="seconds until the limit resets")
     arguments = parser.parse_args()
     teams = range(FIRST_TEAM, FIRST_TEAM + arguments.teams)
-    api = _sandbox(teams, arguments.connectors, arguments.latency)
-    with tempfile.TemporaryDirectory() as folder, _postgres(folder) as credentials, api as url:
-        print("shards  run    seconds  teams/s  MB each", flush=True)  # noqa: T201 - figures for a person
+    api = _sandbox(teams, arguments.connectors, arguments.latency, arguments.limit, arguments.window)
+    with tempfile.TemporaryDirectory() as folder, _postgres(folder) as credentials, api as (url, refused):
+        print("shards  run    seconds  teams/s  MB each  answered 429", flush=True)  # noqa: T201 - figures for a person
         for shards in arguments.shards:
-            _Fleet(shards, teams, url, credentials, folder).measure(arguments.connectors)
+            _Fleet(shards, teams, url, credentials, folder).measure(arguments.connectors, refused)
 
 
 class _Fleet:
@@ -61,7 +66,7 @@ class _Fleet:
             "RUNTIME__LOG_LEVEL": "ERROR",
         }
 
-    def measure(self, connectors: int) -> None:
+    def measure(self, connectors: int, refused: Callable[[], int]) -> None:
         """Loads twice, prints a line each and checks what is there."""
         for number, name in enumerate(("first", "quiet"), 1):
             began = time.perf_counter()
@@ -72,7 +77,8 @@ class _Fleet:
                 sys.exit(f"A worker failed: {[os.waitstatus_to_exitcode(status) for _, status, _ in ended]}")
             memory = max(usage.ru_maxrss for _, _, usage in ended) / 1024
             rate = len(self._teams) / seconds
-            print(f"{self._shards:6}  {name:5}  {seconds:7.1f}  {rate:7.0f}  {memory:7.0f}", flush=True)  # noqa: T201 - figures for a person
+            figures = f"{seconds:7.1f}  {rate:7.0f}  {memory:7.0f}  {refused():12}"
+            print(f"{self._shards:6}  {name:5}  {figures}", flush=True)  # noqa: T201 - figures for a person
             self._check(connectors, number)
 
     def _start(self, shard: int) -> "subprocess.Popen[bytes]":
@@ -107,26 +113,37 @@ def _postgres(folder: str) -> Iterator[str]:
 
 
 @contextmanager
-def _sandbox(teams: range, connectors: int, latency: float) -> Iterator[str]:
-    """The API in a process of its own; its base URL."""
+def _sandbox(
+    teams: range, connectors: int, latency: float, limit: int, window: float
+) -> Iterator[tuple[str, Callable[[], int]]]:
+    """The API in a process of its own: its base URL, and what counts the 429s since it was asked last."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_serve, args=(theirs, teams, connectors, latency), daemon=True)
+    process = context.Process(target=_serve, args=(theirs, teams, connectors, latency, limit, window), daemon=True)
     process.start()
+
+    def refused() -> int:
+        ours.send(None)
+        return int(ours.recv())
+
     try:
-        yield ours.recv()
+        yield ours.recv(), refused
     finally:
         process.terminate()
         process.join()
 
 
-def _serve(pipe: Connection, teams: range, connectors: int, latency: float) -> None:
-    with Sandbox(teams={}, latency=latency, rate_limit=sys.maxsize) as sandbox:
+def _serve(pipe: Connection, teams: range, connectors: int, latency: float, limit: int, window: float) -> None:
+    with Sandbox(teams={}, latency=latency, rate_limit=limit, rate_window=window) as sandbox:
         for team_id in teams:
             for number in range(connectors):
                 sandbox.add_connector(team_id, f"C{number}", name=f"Connector {number} of team {team_id}")
         pipe.send(sandbox.url)
-        pipe.recv()  # never comes: the parent ends this process
+        while True:  # the parent ends this process
+            pipe.recv()
+            pipe.send(sum(request.status == 429 for request in sandbox.requests))
+            sandbox.requests.clear()
+            sandbox._window_ends = 0.0  # the next run begins with a whole window
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ The workers need `pip install ".[airflow]"` in the clone and, in their environme
 SOURCES__SUPERMETRICS__TEAM_IDS.
 """
 
+import os
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -17,6 +18,10 @@ from supermetrics_loader.run.targets import make_pipeline
 
 DESTINATION = "duckdb"  # any dlt destination; its credentials are DESTINATION__DUCKDB__CREDENTIALS and the like
 AT_ONCE = 1  # DuckDB takes one writer at a time; a warehouse takes as many tasks as you have workers
+
+# dlt would ask Airflow's API for a variable for each of its settings, some 900 requests a task. With this it still
+# takes them from variables with parts of a secrets.toml, such as dlt_secrets_toml.
+os.environ.setdefault("PROVIDERS__AIRFLOW_SECRETS__ONLY_TOML_FRAGMENTS", "true")
 
 
 class WhenTheLimitResets(RetryPolicy):

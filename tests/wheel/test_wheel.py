@@ -131,7 +131,7 @@ def test_uv_runs_it_without_installing_it(wheel: Path, project: Path) -> None:
     assert (project / "supermetrics_connectors.duckdb").exists()
 
 
-@pytest.mark.parametrize("example", ["airflow_dag.py", "dagster_assets.py", "prefect_flow.py"])
+@pytest.mark.parametrize("example", ["airflow_dag.py", "airflow_shards_dag.py", "dagster_assets.py", "prefect_flow.py"])
 def test_what_the_examples_import_is_there(environment: Path, project: Path, example: str) -> None:
     """Copied into a project with packages of its own; the orchestrators themselves are tried elsewhere."""
     imports = [

