@@ -17,7 +17,7 @@ MORE_airflow := --group fleet
 ALONE := -o addopts="-ra --strict-markers --strict-config"
 
 .DEFAULT_GOAL := help
-.PHONY: help load bench mutants test test-warehouses test-orchestrators check format clean
+.PHONY: help load bench bench-peers mutants test test-warehouses test-orchestrators check format clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -36,6 +36,8 @@ test-kills: $(STAMP) ## kill loads and break destinations at each boundary betwe
 
 bench: $(STAMP) ## time loads against the same work by hand (some minutes; wants an idle machine)
 	@$(BIN)/python -m benchmarks.bench
+
+bench-peers: .venv-peers/.installed bench ## the same, and by other tools
 
 test-orchestrators: $(ORCHESTRATORS:%=test-%) ## run the examples by Airflow, Dagster and Prefect themselves
 
@@ -86,7 +88,7 @@ format: $(STAMP) ## format the code and apply the safe fixes
 	@$(BIN)/python -m ruff check --fix .
 
 clean: ## remove .venv, caches and build results; loaded data stays
-	rm -rf $(VENV) .venv-axe .venv-bigquery .venv-dbt .venv-ducklake .venv-lowest .venv-mutants .venv-warehouses $(ORCHESTRATORS:%=.venv-%) .venv-notebook build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-axe .venv-bigquery .venv-dbt .venv-ducklake .venv-lowest .venv-mutants .venv-peers .venv-warehouses $(ORCHESTRATORS:%=.venv-%) .venv-notebook build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find sources pipelines tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The three connectors of each team that were updated last.
@@ -181,7 +183,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 # The tests' own packages are the dependency group of the same name.
-.venv-dbt/.installed .venv-ducklake/.installed .venv-lowest/.installed .venv-mutants/.installed: .venv-%/.installed: pyproject.toml constraints/%.txt
+.venv-dbt/.installed .venv-ducklake/.installed .venv-lowest/.installed .venv-mutants/.installed .venv-peers/.installed: .venv-%/.installed: pyproject.toml constraints/%.txt
 	@$(call NEW_VENV,.venv-$*)
 	@echo "Installing the project and what its tests need into .venv-$*"
 	@.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check --upgrade --constraint constraints/$*.txt pip

@@ -3,7 +3,8 @@
 Run it as `make bench`, or `python -m benchmarks.bench ROW …` for some rows; `edits=50` makes 50 runs instead of 500.
 Every command is a process of its own; the load, the floor and a bare `import dlt` run in turn, so that a machine that
 is busy for a while is busy for all three. A ratio is (load - import dlt) / floor, of medians. A row whose tables are
-not what the API listed is not printed.
+not what the API listed is not printed. Where `make bench-peers` has installed other tools, the same is done by each of
+them, as far as their tables are right.
 """
 
 import os
@@ -37,6 +38,7 @@ class Row:
         again: Whether the load timed is the second one, with nothing changed.
         workers: Requests in flight; None for the default.
         floor: Whether the floor is timed as well.
+        peers: Whether other tools are timed as well.
         runs: Runs whose median is taken.
     """
 
@@ -48,14 +50,15 @@ class Row:
     again: bool = False
     workers: int | None = None
     floor: bool = True
+    peers: bool = False
     runs: int = RUNS
 
 
 ROWS = {
-    "one": Row("one team of 100", 1),
-    "teams": Row("100 teams x 100", 100),
-    "configs": Row("100 teams x 100, 5 KB configurations", 100, configuration_bytes=5000),
-    "again": Row("the same again, nothing changed", 100, configuration_bytes=5000, again=True),
+    "one": Row("one team of 100", 1, peers=True),
+    "teams": Row("100 teams x 100", 100, peers=True),
+    "configs": Row("100 teams x 100, 5 KB configurations", 100, configuration_bytes=5000, peers=True),
+    "again": Row("the same again, nothing changed", 100, configuration_bytes=5000, again=True, peers=True),
     "latency": Row("50 teams x 100, latency 0.2 s", 50, latency=0.2),
     "latency-1": Row("… with 1 worker", 50, latency=0.2, workers=1, floor=False, runs=3),
     "latency-5": Row("… with 5 workers", 50, latency=0.2, workers=5, floor=False, runs=3),
@@ -65,15 +68,22 @@ ROWS = {
 }
 
 
+PEERS = {"sdk": "the vendor's SDK", "singer": "Singer SDK, target-duckdb", "rest_api": "dlt's rest_api"}
+"""Modules of `benchmarks.peers`, and what they stand for."""
+_PEERS_PYTHON = _ROOT / ".venv-peers/bin/python"
+
+
 @dataclass
 class Timing:
     """What the runs of one command took.
 
     Attributes:
+        python: What runs it.
         seconds: Wall time of each run.
         peak: Largest resident set of any run, in MiB.
     """
 
+    python: str = sys.executable
     seconds: list[float] = field(default_factory=list)
     peak: float = 0.0
 
@@ -90,7 +100,7 @@ class Timing:
         """
         began = time.perf_counter()
         process = subprocess.Popen(  # noqa: S603 - our own modules
-            [sys.executable, *arguments], cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+            [self.python, *arguments], cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         )
         _, errors = process.communicate() if process.stderr is None else (None, process.stderr.read())
         _, status, usage = os.wait4(process.pid, 0)
@@ -111,6 +121,7 @@ def main(names: list[str]) -> None:
 
 def _measure(row: Row) -> str:
     load, bare, floor = Timing(), Timing(), Timing()
+    peers = {name: Timing(str(_PEERS_PYTHON)) for name in PEERS if row.peers and _PEERS_PYTHON.exists()}
     with _api(row) as url, tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         environment = _environment(row, url, folder)
@@ -124,9 +135,31 @@ def _measure(row: Row) -> str:
             if row.floor:
                 floor.run(_floor(row, url), folder, environment)
             _check(row, folder)
+            peers = {name: timing for name, timing in peers.items() if _run_peer(name, timing, row, url, folder)}
     own = load.median - bare.median
     ratio = f"{floor.median:>9.2f}{own / floor.median:>7.2f}" if row.floor else f"{'':>16}"
-    return f"{row.name:<40}{load.median:>8.2f}{bare.median:>11.2f}{ratio}{load.peak:>9.0f}"
+    lines = [f"{row.name:<40}{load.median:>8.2f}{bare.median:>11.2f}{ratio}{load.peak:>9.0f}"]
+    lines += [f"… by {PEERS[name]:<35}{each.median:>8.2f}{'':>27}{each.peak:>9.0f}" for name, each in peers.items()]
+    return "\n".join(lines)
+
+
+def _run_peer(name: str, timing: Timing, row: Row, url: str, folder: Path) -> bool:
+    """Does a row by another tool; returns whether it could, and its table holds what the API listed."""
+    with_configs = row.configuration_bytes > 0
+    place = folder / name
+    place.mkdir()
+    environment = _environment(row, url, place)
+    command = ["-m", f"benchmarks.peers.{name}", url, str(row.teams), str(with_configs).lower(), "loaded.duckdb"]
+    try:
+        if row.again:
+            Timing(timing.python).run(command, place, environment)
+        timing.run(command, place, environment)
+    except RuntimeError:
+        return False
+    configuration = "count(*) filter (length(configuration::varchar) > 3000)" if with_configs else "count(*)"
+    query = f"select count(*), count(distinct connector_identifier), {configuration} from peer.connectors"  # noqa: S608 - our own names
+    with duckdb.connect(str(place / "loaded.duckdb"), read_only=True) as connection:
+        return connection.execute(query).fetchone() == (row.teams * row.connectors,) * 3
 
 
 def _edits(runs: int) -> str:

@@ -299,6 +299,20 @@ TINY = "0." + "3" * 400
 NUMBER, FRACTION = "12345678901234567890123", "0.12345678901234567890123"
 
 
+def test_changes_are_told_where_nobody_asks_for_configurations(
+    place: Place, sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    """There is no table of theirs then."""
+    sandbox.add_connector(TEAM, "A")
+    place.load(sandbox, include_configs=False)
+    sandbox.edit_connector(TEAM, "A", name="edited")
+    place.load(sandbox, include_configs=False)
+    assert [row["change"] for row in read_changes(place.destination(), "supermetrics")] == ["updated"]
+    if place.name != "delta":
+        assert sorted(row["change"] for row in place.rows("connector_changes")) == ["added", "updated"]
+    assert [message for message in caplog.messages if "connector_changes" in message] == []
+
+
 def test_every_reader_reads_what_was_loaded(place: Place, sandbox: Sandbox) -> None:
     """To the last digit, in every year, wherever the server is at home, and every section of the report."""
     sandbox.add_team(TEAM)
@@ -783,11 +797,10 @@ def test_teams_logs_and_secrets_are_kept_like_the_rest(place: Place, sandbox: Sa
     page, _ = place.read(TEAM, "CRM")
     [failing] = page.tables["failing-connectors"]
     counts = [count.removesuffix(".0") for count in failing[3:5]]  # Snowflake's emulator makes doubles of sums
-    team = f"Renamed {TEAM}"
-    assert (failing[0], failing[2], counts, failing[-1]) == (team, "CRM", ["1", "0"], "of-n1")
-    connector = [team, "Sandbox connector", "CRM"]
-    assert page.tables["unused-secrets"] == [[*connector, "spare", "sec_77d1e90b4"]]
-    assert page.tables["missing-secrets"] == [[*connector, "sec_0000missing"]]
+    whose = [f"Renamed {TEAM}", "Sandbox connector", "CRM"]
+    assert (failing[:3], counts, failing[-1]) == (whose, ["1", "0"], "of-n1")
+    assert page.tables["unused-secrets"] == [[*whose, "spare", "sec_77d1e90b4"]]
+    assert page.tables["missing-secrets"] == [[*whose, "sec_0000missing"]]
     sandbox.delete_connector(TEAM, "CRM")
     place.load(sandbox, **more)
     assert place.rows("connector_secrets") == []

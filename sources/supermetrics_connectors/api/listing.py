@@ -12,7 +12,6 @@ from typing import Any
 
 from ..documents.json_text import canonical_json as canonical_json  # noqa: PLC0414 - other modules import it from here
 from ..documents.json_text import parse_json
-from ..documents.redaction import redact, suspects
 from ..exceptions import SupermetricsContractError, SupermetricsError
 from .checks import Record as Record  # noqa: PLC0414 - as canonical_json
 from .checks import (
@@ -206,6 +205,8 @@ def _read_configuration(configuration: Any, where: str) -> Record:
 
 def _redact(connectors: dict[str, Record]) -> dict[str, list[str]]:
     """Replaces the secrets of all configurations; returns where they were, by connector."""
+    from ..documents.redaction import redact, suspects  # noqa: PLC0415 - its patterns take 0.05 s to compile
+
     configurations = {name: each["configuration"] for name, each in connectors.items() if "configuration" in each}
     found: dict[str, list[str]] = {}
     names = list(configurations)

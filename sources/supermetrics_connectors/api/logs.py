@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 
-from ..documents.redaction import redact
 from .checks import (
     Record,
     UnexpectedError,
@@ -91,6 +90,8 @@ def _read(value: object, where: str) -> tuple[Record, timedelta]:
 
 def _redact(entry: Record) -> None:
     """Replaces what is secret in the text of a request, and whatever else somebody may have written."""
+    from ..documents.redaction import redact  # noqa: PLC0415 - as in listing.py
+
     texts = {name: value for name, value in entry.items() if name not in ("id", "log_time", "request_id")}
     if redact(texts):
         entry.update(texts)

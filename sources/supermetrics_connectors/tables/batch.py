@@ -1,6 +1,7 @@
 """What a batch of listings changes in each table, and the rows that say so."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from functools import cached_property
@@ -36,6 +37,7 @@ from .stored import MissingTableError, Reader, SqlReader, Table, as_instant, rea
 from .strategies import Strategy, choose_here
 
 _UNFINISHED = "The load was interrupted: some tables may have been ahead of others until the next run."
+_COMPARED = (CONNECTORS, CONNECTOR_VERSIONS, CONNECTOR_CONFIGURATIONS)
 _TICK = timedelta(milliseconds=1)
 """The shortest time that every destination tells from none."""
 
@@ -112,12 +114,19 @@ class Run:
         return reader(self.strategy)
 
     def table(self, contract: Contract) -> Table:
-        """What a table holds of the run's teams, read once."""
+        """What a table holds of the run's teams, read once, by one connection with the others that are written."""
         if contract.name not in self._tables:
-            asked = self.compares and contract.name not in self._dropped
-            mends = contract.name in self.writes
-            self._tables[contract.name] = read(self.reader, contract, self.team_ids, mends) if asked else Table()
+            self._read({contract.name: contract} | {each.name: each for each in _COMPARED if each.name in self.writes})
         return self._tables[contract.name]
+
+    def _read(self, contracts: Mapping[TableName, Contract]) -> None:
+        with self.reader.connected() if self.compares else nullcontext():
+            for name, contract in contracts.items():
+                asked = self.compares and name not in self._dropped
+                mends = name in self.writes
+                self._tables[name] = read(self.reader, contract, self.team_ids, mends) if asked else Table()
+            if TEAM_SYNCS.name in self.writes:
+                self.is_missing(TEAM_SYNCS)  # which is then known, with the rows to correct
 
     def columns(self, contract: Contract) -> set[str]:
         """The columns that a table has, in small letters; none of one that is not there when the rows arrive."""

@@ -8,12 +8,12 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import dlt
 from dlt.destinations.exceptions import DatabaseException
 
 from ..api.listing import LONG_AGO, Record
 from .batch import WHOLE_DOCUMENT, Batch, Run, paths
 from .contracts import CONNECTOR_CONFIGURATIONS, CONNECTOR_VERSIONS, CONNECTORS, TEAM_SYNCS, VALID_FROM
+from .sessions import running_pipeline
 from .stored import as_instant
 from .strategies import Strategy
 
@@ -102,6 +102,8 @@ def select(
         "syncs": table("team_syncs"),
         "change": name("change"),
         "name": name("name"),
+        # null, of the type that PostgreSQL would otherwise take for text
+        "no_paths": f"case when came < 0 then {json('[]')} end",
     }
     states = _STATES.format(table=names["versions"], more=f", {names['name']}")
     parts = [f"states as ({states})"]
@@ -111,7 +113,7 @@ def select(
         parts.append(f"configured as ({_STATES.format(table=table('connector_configurations'), more=more)})")
         edits = _EDITS.format(whole=json('["$"]'), none=json("[]"))
         parts.append(f"edits as ({edits})")
-        events = [_CONFIGURATIONS.format(**names), *events]  # first, as its columns have the types of all
+        events.append(_CONFIGURATIONS.format(**names))
     return f"with {', '.join(parts)}\n{' union all '.join(events)}"
 
 
@@ -122,8 +124,7 @@ def show_changes(run: Run) -> None:
     if run.table(CONNECTOR_VERSIONS).is_missing or run.is_missing(TEAM_SYNCS):
         return
     run.shows_changes = True
-    pipeline: Any = dlt.current.pipeline()
-    with pipeline.sql_client() as client:
+    with running_pipeline().sql_client() as client:
         show(client, run.strategy, not run.table(CONNECTOR_CONFIGURATIONS).is_missing)
 
 
@@ -216,7 +217,7 @@ _CONNECTORS = """
   select team_id, connector_identifier, case when came = 1 then 'added' else 'updated' end as {change},
     valid_from as detected_at, false as baseline, {name}, updated_at,
     case when came = 0 then updated_before end as previous_updated_at,
-    null as paths_added, null as paths_removed, null as paths_changed
+    {no_paths} as paths_added, {no_paths} as paths_removed, {no_paths} as paths_changed
   from states
   where valid_from > team_from and (came = 1 or content_before <> content)
   union all

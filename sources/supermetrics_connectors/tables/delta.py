@@ -1,11 +1,10 @@
 """Delta tables, read where dlt's merge needs to be told: what is there, which versions to close."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
 from typing import Any
 
-import dlt
 import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import DeltaTable
@@ -13,6 +12,7 @@ from dlt.common.libs.deltalake import deltalake_storage_options
 
 from ..api.listing import Record
 from .contracts import VALID_FROM, VALID_TO, Contract
+from .sessions import running_pipeline
 from .stored import TWICE, MissingTableError, Newest, newer_loads
 
 _KEY = ["team_id", "connector_identifier"]
@@ -20,6 +20,10 @@ _KEY = ["team_id", "connector_identifier"]
 
 class DeltaReader:
     """Reads Delta tables; see `stored.Reader`."""
+
+    def connected(self) -> AbstractContextManager[None]:
+        """See `stored.Reader`: files have no connection."""
+        return nullcontext()
 
     def current(self, contract: Contract, team_ids: Sequence[int]) -> Iterator[pa.Table]:
         """See `stored.Reader`."""
@@ -108,8 +112,7 @@ def _copies(rows: pa.Table) -> list[tuple[str, str]]:
 
 def _uncompleted(load_ids: Iterable[str]) -> list[str]:
     """Of these loads, those of which dlt keeps no note that they were completed."""
-    pipeline: Any = dlt.current.pipeline()
-    with pipeline.destination_client() as client:
+    with running_pipeline().destination_client() as client:
         folder = client.get_table_dir(client.schema.loads_table_name)
         return [id_ for id_ in load_ids if not client.fs_client.exists(f"{folder}{client.schema.name}__{id_}.jsonl")]
 
@@ -160,8 +163,7 @@ def _table(name: str) -> Iterator[DeltaTable]:
     Raises:
         MissingTableError: There is none.
     """
-    pipeline: Any = dlt.current.pipeline()
-    with pipeline.destination_client() as client:
+    with running_pipeline().destination_client() as client:
         yield open_table(client, name)
 
 

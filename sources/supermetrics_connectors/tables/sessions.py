@@ -2,6 +2,14 @@
 
 from typing import Any
 
+from dlt.common.configuration.container import Container
+from dlt.common.pipeline import PipelineContext
+
+
+def running_pipeline() -> Any:
+    """The pipeline that runs; `dlt.current.pipeline()` looks its settings up anew each time, for 4 ms."""
+    return Container()[PipelineContext].pipeline()
+
 
 def in_utc(client: Any) -> Any:
     """Has a SQL client of dlt, before it is opened, read times in UTC.

@@ -7,12 +7,12 @@ would be written a second time.
 import logging
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from itertools import islice
 from typing import Any, Protocol, cast
 
-import dlt
 import pyarrow as pa
 import pyarrow.compute as pc
 from dlt.destinations.exceptions import DatabaseException, DatabaseUndefinedRelation
@@ -20,7 +20,7 @@ from dlt.destinations.exceptions import DatabaseException, DatabaseUndefinedRela
 from ..api.listing import Record, parse_timestamp
 from ..compare import Held
 from .contracts import VALID_FROM, VALID_TO, Contract
-from .sessions import in_utc
+from .sessions import in_utc, running_pipeline
 from .strategies import Strategy
 
 logger = logging.getLogger(__name__)
@@ -49,6 +49,9 @@ class MissingTableError(Exception):
 
 class Reader(Protocol):
     """Reads the tables of a dataset."""
+
+    def connected(self) -> AbstractContextManager[Any]:
+        """Has what is read in the block read by one connection."""
 
     def current(self, contract: Contract, team_ids: Sequence[int]) -> Iterator[pa.Table]:
         """Yields team_id, connector_identifier, content and, of a history, a moment, for each current row.
@@ -194,7 +197,7 @@ def as_instant(value: Any) -> datetime | None:
     return moment if moment is None or moment.tzinfo else moment.replace(tzinfo=timezone.utc)
 
 
-@dataclass(frozen=True)
+@dataclass
 class SqlReader:
     """Reads by dlt's SQL client, as Arrow.
 
@@ -205,6 +208,20 @@ class SqlReader:
 
     json_text: str = "{}"
     row_in_list: str = "{}"
+    _client: Any = None
+
+    @contextmanager
+    def connected(self) -> Iterator[Any]:
+        """See `Reader`. Yields dlt's SQL client; to make one and to log in takes longer than most of what is read."""
+        if self._client:
+            yield self._client
+            return
+        with in_utc(running_pipeline().sql_client()) as client:
+            self._client = client
+            try:
+                yield client
+            finally:
+                self._client = None
 
     def current(self, contract: Contract, team_ids: Sequence[int]) -> Iterator[pa.Table]:
         """See `Reader`."""
@@ -221,7 +238,7 @@ class SqlReader:
                 " HAVING COUNT(DISTINCT {_dlt_load_id}) > 1"
             )
         names = [*_KEY, "content", "moment"]
-        for rows in _query(contract.name, sql):
+        for rows in self._query(contract.name, sql):
             yield rows.rename_columns(names[: rows.num_columns])
 
     def delete_copies(self, contract: Contract, team_ids: Sequence[int]) -> None:
@@ -235,7 +252,7 @@ class SqlReader:
             f" FROM {{table}} WHERE {teams}) AS copies WHERE place > 1)"
         )
         try:
-            _rows(contract.name, sql)
+            self._rows(contract.name, sql)
         except DatabaseException as error:  # current ones are mended by what is written, and the past told once
             logger.warning("Copies of versions in %s could not be deleted: %s", contract.name, error)
 
@@ -249,7 +266,7 @@ class SqlReader:
             marks = ", ".join(["%s"] * len(some))
             sql = f"SELECT {selected} FROM {{table}} WHERE {{{column}}} IN ({marks}){current}"  # noqa: S608 - our own names
             try:
-                found = _rows(contract.name, sql, *some)
+                found = self._rows(contract.name, sql, *some)
             except MissingTableError:
                 return
             yield from (dict(zip(columns, row, strict=True)) for row in found)
@@ -257,20 +274,19 @@ class SqlReader:
     def every(self, contract: Contract, columns: Sequence[str], team_ids: Sequence[int]) -> Iterator[Record]:
         """See `Reader`."""
         sql = f"SELECT {_columns(columns)} FROM {{table}} WHERE {_in_teams(team_ids)}"  # noqa: S608 - our own names and checked ids
-        for row in _rows(contract.name, sql):
+        for row in self._rows(contract.name, sql):
             yield dict(zip(columns, row, strict=True))
 
     def newest(self, contract: Contract, column: str, team_ids: Sequence[int]) -> Iterator[Newest]:
         """See `Reader`."""
         key = _columns(_KEY)
         sql = f"SELECT {key}, MAX({{{column}}}) FROM {{table}} WHERE {_in_teams(team_ids)} GROUP BY {key}"  # noqa: S608 - our own names and checked ids
-        for team_id, identifier, value in _rows(contract.name, sql):
+        for team_id, identifier, value in self._rows(contract.name, sql):
             yield team_id, identifier, as_instant(value)
 
     def column_types(self, contract: Contract) -> dict[str, str]:
         """See `Reader`."""
-        pipeline: Any = dlt.current.pipeline()
-        with pipeline.destination_client() as client:
+        with running_pipeline().destination_client() as client:
             _, columns = client.get_storage_table(contract.name)
         return {name: str(column.get("data_type", "text")) for name, column in columns.items()}
 
@@ -282,33 +298,29 @@ class SqlReader:
             f" AND {{_dlt_load_id}} >= '{newer_loads()}'"
             " AND {_dlt_load_id} NOT IN (SELECT {load_id} FROM {loads} WHERE {status} = 0)"
         )
-        return [dict(zip(columns, row, strict=True)) for row in _rows(contract.name, sql)]
+        return [dict(zip(columns, row, strict=True)) for row in self._rows(contract.name, sql)]
+
+    def _rows(self, table: str, sql: str, *values: Any) -> Sequence[Sequence[Any]]:
+        with self.connected() as client:
+            try:
+                return client.execute_sql(_named(client, table, sql), *values) or ()
+            except DatabaseUndefinedRelation:
+                raise MissingTableError(table) from None
+
+    def _query(self, table: str, sql: str) -> list[pa.Table]:
+        with self.connected() as client:
+            try:
+                with client.execute_query(_named(client, table, sql)) as cursor, warnings.catch_warnings():
+                    # DuckDB 2 warns of a faster way to read Arrow, which dlt does not take
+                    warnings.filterwarnings("ignore", "Arrow output on a DB-API result", UserWarning)
+                    return list(cursor.iter_arrow(chunk_size=_ROWS_AT_ONCE))
+            except DatabaseUndefinedRelation:
+                raise MissingTableError(table) from None
 
 
 def newer_loads() -> str:
     """Where to begin to look: a load id is the time at which it began, in seconds."""
     return f"{(datetime.now(timezone.utc) - _NEWER).timestamp():.0f}"
-
-
-def _rows(table: str, sql: str, *values: Any) -> Sequence[Sequence[Any]]:
-    pipeline: Any = dlt.current.pipeline()
-    with in_utc(pipeline.sql_client()) as client:
-        try:
-            return client.execute_sql(_named(client, table, sql), *values) or ()
-        except DatabaseUndefinedRelation:
-            raise MissingTableError(table) from None
-
-
-def _query(table: str, sql: str) -> list[pa.Table]:
-    pipeline: Any = dlt.current.pipeline()
-    with in_utc(pipeline.sql_client()) as client:
-        try:
-            with client.execute_query(_named(client, table, sql)) as cursor, warnings.catch_warnings():
-                # DuckDB 2 warns of a faster way to read Arrow, which dlt does not take
-                warnings.filterwarnings("ignore", "Arrow output on a DB-API result", UserWarning)
-                return list(cursor.iter_arrow(chunk_size=_ROWS_AT_ONCE))
-        except DatabaseUndefinedRelation:
-            raise MissingTableError(table) from None
 
 
 def _named(client: Any, table: str, sql: str) -> str:
