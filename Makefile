@@ -7,6 +7,9 @@ BIN      := $(VENV)/bin
 STAMP    := $(VENV)/.installed
 DATABASE := supermetrics_connectors.duckdb
 LOWEST   := tests/test_*.py tests/api/test_client.py tests/api/test_listing.py tests/tables/test_tables.py tests/whole/test_incremental.py tests/whole/test_memory.py tests/whole/test_source.py tests/whole/test_upgrade.py
+WAREHOUSES := mariadb or clickhouse or bigquery or snowflake or this_machine
+# Twice: a process that holds the engines of the others has reserved so much memory that it cannot start PostgreSQL.
+TEST_WAREHOUSES := .venv-warehouses/bin/python -m pytest -o addopts="-ra --strict-markers --strict-config"
 ORCHESTRATORS := airflow dagster prefect
 # What make test-fleet needs besides, in the same environment.
 MORE_airflow := --group fleet
@@ -14,7 +17,7 @@ MORE_airflow := --group fleet
 ALONE := -o addopts="-ra --strict-markers --strict-config"
 
 .DEFAULT_GOAL := help
-.PHONY: help load bench bench-peers mutants test test-orchestrators check format clean
+.PHONY: help load bench bench-peers mutants test test-warehouses test-orchestrators check format clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -57,6 +60,16 @@ test-dbt: .venv-dbt/.installed ## run the dbt project over a file that was loade
 mutants: .venv-mutants/.installed ## change what must not break, line by line: do the tests notice? (half an hour)
 	@.venv-mutants/bin/python -m tests.mutants
 
+test-warehouses: .venv-warehouses/.installed ## run the tests of the destinations with MariaDB and with engines or emulators of others
+	@$(INSTALL_MARIADB)
+	@$(INSTALL_BIGQUERY)
+	@if [ -e $< ]; then \
+	    $(TEST_WAREHOUSES) tests/warehouses -k postgres && \
+	    $(TEST_WAREHOUSES) tests/warehouses tests/whole/test_destinations.py -k "$(WAREHOUSES)"; \
+	else \
+	    echo "LEFT OUT: every warehouse: these tests need Python 3.11 to 3.14 with venv, for example: python3.13-venv" >&2; \
+	fi
+
 test-lowest: .venv-lowest/.installed ## run tests with the lowest versions that are allowed
 	@.venv-lowest/bin/python -m pytest -W default $(LOWEST)
 	@.venv-lowest/bin/python -m pytest -W default tests/whole/test_destinations.py -k duckdb
@@ -75,7 +88,7 @@ format: $(STAMP) ## format the code and apply the safe fixes
 	@$(BIN)/python -m ruff check --fix .
 
 clean: ## remove .venv, caches and build results; loaded data stays
-	rm -rf $(VENV) .venv-axe .venv-dbt .venv-ducklake .venv-lowest .venv-mutants .venv-peers $(ORCHESTRATORS:%=.venv-%) .venv-notebook build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-axe .venv-bigquery .venv-dbt .venv-ducklake .venv-lowest .venv-mutants .venv-peers .venv-warehouses $(ORCHESTRATORS:%=.venv-%) .venv-notebook build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find sources pipelines tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The three connectors of each team that were updated last.
@@ -103,6 +116,36 @@ if ! { command -v chromium || command -v chromium-browser || command -v google-c
     echo "Installing chromium"; \
     apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; \
 fi
+endef
+
+# Debian's, where none is there and apt may install it. What cannot be had is left out, and the tests say so at their end.
+define INSTALL_MARIADB
+if ! { command -v mariadbd || test -x /usr/sbin/mariadbd; } >/dev/null && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+    echo "Installing mariadb-server"; \
+    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends mariadb-server >/dev/null; \
+fi
+endef
+
+# An environment of its own: the emulator needs a newer Python than the project.
+define INSTALL_BIGQUERY
+if ! [ .venv-bigquery/.installed -nt constraints/bigquery.txt ]; then \
+    rm -rf .venv-bigquery; \
+    $(call FIND_NEWER_PYTHON,3.13); \
+    if [ -n "$$found" ]; then \
+        echo "Installing an emulator of BigQuery into .venv-bigquery"; \
+        "$$found" -m venv .venv-bigquery && .venv-bigquery/bin/python -m pip install --quiet --disable-pip-version-check \
+            --no-deps --requirement constraints/bigquery.txt && touch .venv-bigquery/.installed; \
+    fi; \
+fi
+endef
+
+# The first Python that is new enough and can build a venv, also of those that pyenv has put aside; nothing if there is none.
+define FIND_NEWER_PYTHON
+found=; \
+for candidate in $(PYTHON) python3 python3.13 python3.14 python3.12 python3.11 $(wildcard $(HOME)/.pyenv/versions/3.1*/bin/python); do \
+    "$$candidate" -c 'import ensurepip, sys, venv; sys.exit(not tuple(map(int, "$(1)".split("."))) <= sys.version_info < (3, 15))' 2>/dev/null \
+        && { found=$$candidate; break; }; \
+done
 endef
 
 # A Python that will do, and can build a venv (Debian splits ensurepip off): the first of PYTHON or the usual names.
@@ -147,6 +190,18 @@ $(STAMP): pyproject.toml constraints.txt
 	@.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints/$*.txt \
 	    --build-constraint constraints/$*.txt --editable . --group $*
 	@touch $@
+
+# What emulates Snowflake needs Python 3.11.
+.venv-warehouses/.installed: pyproject.toml constraints/warehouses.txt
+	@$(call FIND_NEWER_PYTHON,3.11); \
+	if [ -n "$$found" ]; then \
+	    echo "Installing the project and what its tests need into .venv-warehouses"; \
+	    "$$found" -m venv --clear .venv-warehouses && \
+	    .venv-warehouses/bin/python -m pip install --quiet --disable-pip-version-check --upgrade --constraint constraints/warehouses.txt pip && \
+	    .venv-warehouses/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints/warehouses.txt \
+	        --build-constraint constraints/warehouses.txt --editable . --group warehouses && \
+	    touch $@; \
+	fi
 
 # No environment: one script for the browser, out of a wheel.
 .venv-axe/.installed: constraints/axe.txt | $(STAMP)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +20,15 @@ from dlt.common.pipeline import LoadInfo, PipelineContext
 
 from supermetrics_connectors import supermetrics_source
 from supermetrics_loader.sandbox import Sandbox
+from tests.helpers.servers import (
+    WAREHOUSES,
+    bigquery_url,  # noqa: F401 - a fixture, as are the others
+    clickhouse_engine,  # noqa: F401
+    clickhouse_url,  # noqa: F401
+    mariadb_url,  # noqa: F401
+    only_this_machine,
+    snowflake_url,  # noqa: F401
+)
 
 # so that a failing comparison there is explained as in a test
 pytest.register_assert_rewrite("tests.helpers.expectations")
@@ -26,6 +36,9 @@ pytest.register_assert_rewrite("tests.helpers.expectations")
 # The same examples in every run: a test that fails on somebody else's change helps nobody.
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
 hypothesis.settings.load_profile("repeatable")
+
+if WAREHOUSES:
+    sys.addaudithook(only_this_machine)
 
 _PACKAGES = ("supermetrics_connectors", "supermetrics_loader")
 

@@ -38,7 +38,15 @@ from .tables.contracts import (
     Contract,
     syncs_contract,
 )
-from .tables.write import arrow, as_it_is, column_name, refuse_mixture, refuse_other_dispositions, write_each_piece
+from .tables.write import (
+    arrow,
+    as_it_is,
+    column_name,
+    refuse_inexact_texts,
+    refuse_mixture,
+    refuse_other_dispositions,
+    write_each_piece,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -131,6 +139,7 @@ def listings(settings: Settings) -> Iterator[Batch]:
     run = Run.here(settings)
     refuse_other_dispositions(run)
     refuse_mixture(run)
+    refuse_inexact_texts(run)
     logger.info("Tables are written as %s: %s", run.strategy.way, run.strategy.why)
     on_progress = _progress(len(settings.team_ids))
     with closing(Fetcher(settings, column_name())) as fetcher:

@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +41,16 @@ def destination_at(uri: str, **settings: Any) -> Any:
         return dlt.destinations.ducklake(credentials, **settings)
     if kind == "duckdb":
         return dlt.destinations.duckdb(rest, **settings)
+    if kind == "bigquery":
+        anybody: Any = {"project_id": rest, "private_key": "none", "client_email": "nobody@localhost"}
+        return dlt.destinations.bigquery(anybody, **settings)
+    if kind == "snowflake":
+        return dlt.destinations.snowflake(uri, **settings)
+    if kind == "clickhouse":
+        return dlt.destinations.clickhouse(uri, **settings)
     if kind == "file":
         return dlt.destinations.filesystem(rest)
-    if kind == "sqlite":
+    if kind in ("sqlite", "mysql+pymysql"):
         return dlt.destinations.sqlalchemy(uri, **settings)
     return dlt.destinations.postgres(uri, **settings)
 
@@ -131,7 +139,7 @@ class Place:
                 with client.execute_query(f"SELECT * FROM {client.make_qualified_table_name(table)}") as cursor:
                     native: Any = cursor.native_cursor
                     described = native.keys() if hasattr(native, "keys") else (each[0] for each in cursor.description)
-                    names = list(described)
+                    names = [name.lower() for name in described]  # which Snowflake has in capitals
                     return [_plain(dict(zip(names, row, strict=True))) for row in cursor.fetchall()]
             except DatabaseUndefinedRelation:
                 return []
@@ -165,6 +173,10 @@ class Place:
             "postgres": "configuration_json->>'a'",
             "sqlite": "json_extract(configuration_json, '$.a')",
             "delta": "configuration_json->>'a'",
+            "snowflake": "parse_json(configuration_json):a",
+            "bigquery": "json_value(configuration_json, '$.a')",
+            "clickhouse": "JSONExtractInt(configuration_json, 'a')",
+            "mariadb": "json_value(configuration_json, '$.a')",
         }[self.name]
         pipeline = self.pipeline()
         pipeline.sync_destination()
@@ -225,12 +237,45 @@ def _as_text(value: Any) -> Any:
     return json.dumps(value) if isinstance(value, (dict, list)) else value
 
 
+_DROP = {
+    "postgres": (
+        "SELECT nspname FROM pg_namespace WHERE nspname NOT LIKE 'pg_%' AND nspname <> 'information_schema'",
+        'DROP SCHEMA "{}" CASCADE',
+    ),
+    "mariadb": (
+        "SELECT schema_name FROM information_schema.schemata WHERE schema_name NOT RLIKE '^(mysql|sys|.*_schema)$'",
+        "DROP DATABASE `{}`",
+    ),
+    "snowflake": (
+        "SELECT schema_name FROM information_schema.schemata WHERE schema_name LIKE 'SUPERMETRICS%'",
+        "DROP SCHEMA {} CASCADE",
+    ),
+    "clickhouse": ("SELECT name FROM system.tables WHERE database = 'default'", "DROP TABLE {} SYNC"),
+}
+
+
+def empty(place: Place) -> None:
+    """Drops all datasets of a server that tests share."""
+    if place.name == "bigquery":
+        with place.pipeline().sql_client() as client:
+            project: Any = client.native_connection
+            for dataset in project.list_datasets():
+                project.delete_dataset(dataset.dataset_id, delete_contents=True)
+    if place.name in _DROP:
+        find, drop = _DROP[place.name]
+        with place.pipeline().sql_client() as client:
+            for (name,) in client.execute_sql(find) or ():
+                client.execute_sql(drop.format(name))
+
+
 def _plain(row: dict[str, Any]) -> dict[str, Any]:
     """Timestamps in UTC whatever the session's zone; JSON as text."""
     return {name: _in_utc(name, value) for name, value in row.items()}
 
 
 def _in_utc(name: str, value: Any) -> Any:
+    if isinstance(value, Decimal):  # Snowflake's whole numbers
+        return int(value)
     if isinstance(value, str) and name.endswith(("_at", "_from", "_to", "_time")):  # SQLite has no type for it
         value = datetime.fromisoformat(value)
     if isinstance(value, datetime):

@@ -30,9 +30,10 @@ from supermetrics_loader.run.dry_run import dry_run
 from supermetrics_loader.run.failures import describe
 from supermetrics_loader.run.load import LoadFailedError
 from supermetrics_loader.sandbox import OMIT, Fault, Sandbox
-from tests.helpers.destinations import Place, destination_at, parsed
+from tests.helpers.destinations import Place, destination_at, empty, parsed
 from tests.helpers.expectations import OTHER, TEAM, configuration
 from tests.helpers.report_data import NONE, Page, shown
+from tests.helpers.servers import WAREHOUSES
 
 # dlt's own use of SQLAlchemy, of pgserver's platformdirs and of others warns; this project's code is held to silence
 # by every other test.
@@ -68,26 +69,25 @@ def _place(name: str, request: pytest.FixtureRequest, folder: Path) -> Place:
         "delta": f"file:{folder / 'lake'}",
         "ducklake": f"ducklake:{folder}",
     }
-    uri = uris.get(name) or request.getfixturevalue("postgres_url")
+    uri = uris.get(name) or request.getfixturevalue(f"{name}_url")
     settings = {"table_format": "delta"} if name == "delta" else {}
     return Place(name, lambda: destination_at(uri), folder, settings, uri=uri)
 
 
 MIRRORS = ["duckdb", "ducklake", "postgres"] if HAS_DUCKLAKE else ["duckdb", "postgres", "sqlite", "delta"]
+MIRRORS = WAREHOUSES or MIRRORS
 
 
 @pytest.fixture(params=MIRRORS)
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     """A destination that is kept equal to the API, empty."""
     place = _place(request.param, request, tmp_path)
+    if place.name == "bigquery":  # the emulator reads no compressed files
+        monkeypatch = request.getfixturevalue("monkeypatch")
+        for section in ("DATA_WRITER", "NORMALIZE__DATA_WRITER"):
+            monkeypatch.setenv(f"{section}__DISABLE_COMPRESSION", "true")
     yield place
-    if place.name == "postgres":
-        with place.pipeline().sql_client() as client:
-            for (schema,) in client.execute_sql(_SCHEMAS) or ():
-                client.execute_sql(f'DROP SCHEMA "{schema}" CASCADE')
-
-
-_SCHEMAS = "SELECT nspname FROM pg_namespace WHERE nspname NOT LIKE 'pg_%' AND nspname <> 'information_schema'"
+    empty(place)
 
 
 def assert_equal_to_the_api(place: Place, sandbox: Sandbox) -> None:
@@ -111,6 +111,11 @@ def assert_equal_to_the_api(place: Place, sandbox: Sandbox) -> None:
         assert row["version"] == wanted["version"]
     keys = [(row["_dlt_id"], row["_dlt_valid_from"]) for row in versions]
     assert len(set(keys)) == len(keys)
+
+
+def contents(place: Place) -> list[list[str]]:
+    """The rows of two tables, in no order of the destination's."""
+    return [sorted(map(str, place.rows(table))) for table in ("connectors", "connector_configurations")]
 
 
 def versions_of(place: Place, team_id: int, identifier: str) -> list[tuple[Any, bool]]:
@@ -154,10 +159,10 @@ def test_tables_equal_the_api_over_a_sequence_of_runs(place: Place, sandbox: San
     place.load(sandbox, include_configs=False)
     assert versions_of(place, TEAM, "D") == [({"a": 4}, True)]
     sandbox.fault(Fault(403), team_id=OTHER)
-    before = place.rows("connectors"), place.rows("connector_configurations")
+    before = contents(place)
     with pytest.raises(LoadFailedError):
         place.load(sandbox)
-    assert (place.rows("connectors"), place.rows("connector_configurations")) == before
+    assert contents(place) == before
     failed = [row for row in place.rows("team_syncs") if row["status"] == "failed"]
     assert [(row["team_id"], row["http_status"]) for row in failed] == [(OTHER, 403)]
 
@@ -203,7 +208,7 @@ def everything_in(place: Place) -> list[list[dict[str, Any]]]:
     """Every row, dlt's own too."""
     own = [] if place.name == "delta" else ["_dlt_loads", "_dlt_version", "_dlt_pipeline_state"]
     tables = ["connectors", "connector_versions", "connector_configurations", "team_syncs", *own]
-    return [place.rows(table) for table in tables]
+    return [sorted(place.rows(table), key=str) for table in tables]
 
 
 def without_the_moment(result: dict[str, Any]) -> dict[str, Any]:
@@ -211,6 +216,29 @@ def without_the_moment(result: dict[str, Any]) -> dict[str, Any]:
     moment = {"started_at", "finished_at", "load_ids", "duration_ms", "request_id", "rate_limit_remaining"}
     teams = [{name: value for name, value in team.items() if name not in moment} for team in result["teams"]]
     return {name: value for name, value in result.items() if name not in moment} | {"teams": teams}
+
+
+def test_texts_are_kept_and_compared_byte_by_byte(place: Place, sandbox: Sandbox) -> None:
+    """A collation may call two identifiers one, a short type cut a document, a narrow character set lose letters."""
+    large = configuration(text="日本 🎈 é" * 30_000)
+    sandbox.add_connector(TEAM, "Ab", name="日本 🎈", description="é" * 1000, configuration=large)
+    sandbox.add_connector(TEAM, "aB", name="É", configuration=configuration(a=1))
+    place.load(sandbox)
+    assert_equal_to_the_api(place, sandbox)
+    sandbox.edit_connector(TEAM, "aB", name="é")
+    sandbox.edit_configuration(TEAM, "Ab", {"text": "日本"})
+    place.load(sandbox)
+    assert_equal_to_the_api(place, sandbox)
+    sandbox.delete_connector(TEAM, "aB")
+    place.load(sandbox)
+    assert_equal_to_the_api(place, sandbox)
+    place.load(sandbox, full_refresh=True)
+    assert_equal_to_the_api(place, sandbox)
+    told = [(row["connector_identifier"], row["change"]) for row in place.rows("connector_changes")]
+    assert sorted(told) == [
+        *(("", "added"), ("", "configuration_changed"), ("Ab", "configuration_changed")),
+        *(("aB", "removed"), ("aB", "updated")),
+    ]
 
 
 @pytest.fixture(params=["folder", "s3"])
@@ -332,13 +360,16 @@ def _updates(place: Place) -> list[tuple[int, Any]]:
     return sorted((row["team_id"], row["updated_at"]) for row in place.rows("connectors"))
 
 
+LONGEST = {"postgres": 63, "mariadb": 64}
+"""How many letters a name may have; in the others, more than are tried."""
 OTHERWISE = {"supermetrics-prod": "supermetrics_prod", "2026": "_2026", "a.b": "a_b", "Prod": "prod"}
 
 
 def test_a_dataset_is_called_as_it_was_named(place: Place, sandbox: Sandbox) -> None:
     """Some names dlt would change, each destination to its own: then two names are one dataset, and share no lease."""
     sandbox.add_connector(TEAM, "A", configuration=configuration(a=1))
-    names = {**OTHERWISE, **({"long" * 18: r"\w{63}"} if place.name == "postgres" else {})}
+    longest = LONGEST.get(place.name)
+    names = {**OTHERWISE, **({"long" * 18: rf"\w{{{longest}}}"} if longest else {})}
     for name, instead in names.items():
         for attempt in (_load_into, _read_from):
             with pytest.raises(SupermetricsConfigurationError) as refused:
@@ -346,7 +377,7 @@ def test_a_dataset_is_called_as_it_was_named(place: Place, sandbox: Sandbox) -> 
             told = re.findall(rf"\(--dataset ({instead})\)", str(refused.value))
             assert len(told) == 1, refused.value
     assert sandbox.requests == []
-    name = told[0] if place.name == "postgres" else "long" * 18
+    name = told[0] if longest else "long" * 18
     place.load(sandbox, on=place.pipeline(dataset=name))
     sandbox.edit_configuration(TEAM, "A", {"a": 2})
     place.load(sandbox, on=place.pipeline(dataset=name))
@@ -496,7 +527,7 @@ def test_types_are_as_documented(place: Place, sandbox: Sandbox) -> None:
     pipeline = place.pipeline()
     pipeline.sync_destination()
     tables = pipeline.default_schema.tables
-    json_type = "text" if place.name == "sqlite" else "json"
+    json_type = "text" if place.name in ("sqlite", "mariadb", "bigquery", "snowflake") else "json"
     types = {name: c["data_type"] for name, c in tables["connectors"]["columns"].items() if not name.startswith("_dlt")}
     assert types == {
         "team_id": "bigint",
@@ -520,8 +551,8 @@ WRITERS = 8
 
 def test_many_writers_share_a_dataset(place: Place, sandbox: Sandbox, request: pytest.FixtureRequest) -> None:
     """Eight processes from empty, each with a pipeline and teams of its own: every row once, whoever makes a table."""
-    if place.name in ("duckdb", "sqlite", "delta"):
-        return  # one writer at a time: see the next test
+    if place.name in ("duckdb", "sqlite", "delta", "clickhouse", "bigquery", "snowflake"):
+        return  # one writer at a time: see the next test; or an engine or emulator that only this process reaches
     if place.name == "ducklake":  # SQLite, its default catalog, would be locked
         url = request.getfixturevalue("postgres_url")
         uri = f"{place.uri}?{url.partition('host=')[2]}"
@@ -543,7 +574,7 @@ def test_many_writers_share_a_dataset(place: Place, sandbox: Sandbox, request: p
 @pytest.mark.parametrize("writer", ["run_load", "plain pipelines"])
 def test_two_runs_at_once_of_the_same_teams(place: Place, sandbox: Sandbox, writer: str) -> None:
     """Two machines' cron: afterwards, or after the next run, everything is single and each change is told once."""
-    if place.name != "postgres":
+    if (place.name, writer) not in (("postgres", writer), ("mariadb", "run_load")):
         return  # one writer at a time, or told apart by the lake's own commits
     code = WRITER if writer == "run_load" else PLAIN_WRITER
     for team in (1, 2, 3):
@@ -680,7 +711,7 @@ def test_a_field_that_the_api_adds_stops_a_frozen_schema(tmp_path: Path, sandbox
 
 def test_a_field_that_changes_its_type_or_goes(place: Place, sandbox: Sandbox) -> None:
     """Another type is another column, `__v_` and the type; a field that is gone leaves its column null."""
-    sandbox.add_connector(TEAM, "A", added=1, gone="x")
+    sandbox.add_connector(TEAM, "A", added=1, gone="x", configuration=configuration(a=1))
     place.load(sandbox)
     sandbox.edit_connector(TEAM, "A", added="text", gone=OMIT)
     place.load(sandbox)
@@ -765,8 +796,9 @@ def test_teams_logs_and_secrets_are_kept_like_the_rest(place: Place, sandbox: Sa
     assert len(place.rows("fetches")) == 5
     page, _ = place.read(TEAM, "CRM")
     [failing] = page.tables["failing-connectors"]
+    counts = [count.removesuffix(".0") for count in failing[3:5]]  # Snowflake's emulator makes doubles of sums
     whose = [f"Renamed {TEAM}", "Sandbox connector", "CRM"]
-    assert (failing[:5], failing[-1]) == ([*whose, "1", "0"], "of-n1")
+    assert (failing[:3], counts, failing[-1]) == (whose, ["1", "0"], "of-n1")
     assert page.tables["unused-secrets"] == [[*whose, "spare", "sec_77d1e90b4"]]
     assert page.tables["missing-secrets"] == [[*whose, "sec_0000missing"]]
     sandbox.delete_connector(TEAM, "CRM")
@@ -776,12 +808,10 @@ def test_teams_logs_and_secrets_are_kept_like_the_rest(place: Place, sandbox: Sa
     assert sorted(row["connectors_failing"] for row in place.rows("team_syncs")) == [0, 0, 0]
 
 
-def test_what_is_stored_is_read_in_parts(
-    sandbox: Sandbox, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("place", WAREHOUSES or ["sqlite"], indirect=True)
+def test_what_is_stored_is_read_in_parts(place: Place, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where dlt makes Arrow of rows, and a column in which a part has no value gets no type (SQLite)."""
     monkeypatch.setattr(stored, "_ROWS_AT_ONCE", 2)
-    place = _place("sqlite", request, tmp_path)
     for name in "ab":
         sandbox.add_connector(TEAM, name, configuration=configuration(name=name))
     place.load(sandbox)

@@ -181,7 +181,8 @@ _TYPES = (
 """PostgreSQL's types of `COLUMNS`."""
 
 # A version held from valid_from to valid_to. Copies of one, which a crossing of two runs has left, are one version; and
-# versions of one content that follow each other without a gap are one state: neither is a change.
+# versions of one content that follow each other without a gap are one state: neither is a change. Content and
+# valid_from are never null, but of types that can be: ClickHouse makes up a value of others where nothing comes before.
 _STATES = """
   select team_id, connector_identifier, valid_from, valid_to, updated_at{more},
     min(valid_from) over (partition by team_id) as team_from,
@@ -196,8 +197,8 @@ _STATES = """
     end as came,
     content
   from (
-    select team_id, connector_identifier, substr(_dlt_id, 1, 32) as content, updated_at{more},
-      _dlt_valid_from as valid_from,
+    select team_id, connector_identifier, nullif(substr(_dlt_id, 1, 32), '') as content, updated_at{more},
+      case when team_id > 0 then _dlt_valid_from end as valid_from,
       case
         when count(*) over (partition by team_id, connector_identifier, substr(_dlt_id, 1, 32), _dlt_valid_from)
           = count(_dlt_valid_to)

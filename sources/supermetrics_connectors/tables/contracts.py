@@ -86,16 +86,18 @@ class Contract:
             at: When versions begin and end, UTC.
         """
         way = strategy.way or "snapshots"
+        is_history = self.kind == "history"
         hints: dict[str, Any] = {**self._disposition(way, at), "file_format": strategy.file_format}
         hints["columns"] = {
             column.name: {
                 "description": column.about,
                 **({"data_type": strategy.json_type} if column.is_json else {}),
+                **({"sort": True} if column.name == "team_id" and strategy.sorts_histories and is_history else {}),
                 **({"hard_delete": True} if column is _DELETED and way != "append" else {}),
             }
             for column in (*self.columns, *self._added(way))
         }
-        hints["additional_table_hints"] = {"description": self.about}
+        hints["additional_table_hints"] = {"description": self.about, **strategy.table_hints}
         if strategy.table_format:
             hints["table_format"] = strategy.table_format
         return hints

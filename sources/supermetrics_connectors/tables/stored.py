@@ -6,7 +6,7 @@ would be written a second time.
 
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
@@ -26,7 +26,7 @@ from .strategies import Strategy
 logger = logging.getLogger(__name__)
 
 _KEY = ("team_id", "connector_identifier")
-_CONTENT = "SUBSTR(_dlt_id, 1, 32)"
+_CONTENT = "SUBSTR({_dlt_id}, 1, 32)"
 """What a version says, without what tells it from an earlier one that said the same."""
 _ROWS_AT_ONCE = 50_000
 _VALUES_AT_ONCE = 250
@@ -203,9 +203,11 @@ class SqlReader:
 
     Attributes:
         json_text: See `Strategy`.
+        row_in_list: See `Strategy`.
     """
 
     json_text: str = "{}"
+    row_in_list: str = "{}"
     _client: Any = None
 
     @contextmanager
@@ -223,16 +225,17 @@ class SqlReader:
 
     def current(self, contract: Contract, team_ids: Sequence[int]) -> Iterator[pa.Table]:
         """See `Reader`."""
-        columns = f"{', '.join(_KEY)}, {contract.content} AS content"
+        columns = f"{_columns([*_KEY, contract.content])} AS content"
         teams = _in_teams(team_ids)
         sql = f"SELECT {columns} FROM {{table}} WHERE {teams}"  # noqa: S608 - our own names and checked ids
         if contract.kind == "history":
             sql = (
-                f"SELECT {columns}, {VALID_FROM} AS moment FROM {{table}} WHERE {VALID_TO} IS NULL AND {teams}"  # noqa: S608 - our own names and checked ids
-                f" UNION ALL SELECT team_id, '', '', MAX({VALID_TO}) FROM {{table}} WHERE {teams} GROUP BY team_id"
-                f" UNION ALL SELECT team_id, '', '{TWICE}', {VALID_TO} FROM {{table}}"
-                f" WHERE {VALID_TO} IS NOT NULL AND {teams} GROUP BY team_id, {_CONTENT}, {VALID_TO}"
-                " HAVING COUNT(DISTINCT _dlt_load_id) > 1"
+                f"SELECT {columns}, {{{VALID_FROM}}} AS moment FROM {{table}} WHERE {{{VALID_TO}}} IS NULL AND {teams}"  # noqa: S608 - our own names and checked ids
+                f" UNION ALL SELECT {{team_id}}, '', '', MAX({{{VALID_TO}}}) FROM {{table}} WHERE {teams}"
+                " GROUP BY {team_id}"
+                f" UNION ALL SELECT {{team_id}}, '', '{TWICE}', {{{VALID_TO}}} FROM {{table}}"
+                f" WHERE {{{VALID_TO}}} IS NOT NULL AND {teams} GROUP BY {{team_id}}, {_CONTENT}, {{{VALID_TO}}}"
+                " HAVING COUNT(DISTINCT {_dlt_load_id}) > 1"
             )
         names = [*_KEY, "content", "moment"]
         for rows in self._query(contract.name, sql):
@@ -241,10 +244,11 @@ class SqlReader:
     def delete_copies(self, contract: Contract, team_ids: Sequence[int]) -> None:
         """See `Reader`."""
         teams = _in_teams(team_ids)
+        row = _columns(["_dlt_id", "_dlt_load_id"])
         sql = (
-            f"DELETE FROM {{table}} WHERE {teams} AND (_dlt_id, _dlt_load_id) IN ("  # noqa: S608 - our own names and checked ids
-            "SELECT _dlt_id, _dlt_load_id FROM (SELECT _dlt_id, _dlt_load_id,"
-            f" RANK() OVER (PARTITION BY {_CONTENT}, {VALID_TO} ORDER BY _dlt_load_id) AS place"
+            f"DELETE FROM {{table}} WHERE {teams} AND ({row}) IN ("  # noqa: S608 - our own names and checked ids
+            f"SELECT {self.row_in_list.format(row)} FROM (SELECT {row},"
+            f" RANK() OVER (PARTITION BY {_CONTENT}, {{{VALID_TO}}} ORDER BY {{_dlt_load_id}}) AS place"
             f" FROM {{table}} WHERE {teams}) AS copies WHERE place > 1)"
         )
         try:
@@ -254,13 +258,13 @@ class SqlReader:
 
     def rows(self, contract: Contract, columns: Sequence[str], column: str, values: Sequence[Any]) -> Iterator[Record]:
         """See `Reader`."""
-        current = f" AND {VALID_TO} IS NULL" if contract.kind == "history" else ""
+        current = f" AND {{{VALID_TO}}} IS NULL" if contract.kind == "history" else ""
         documents = {each.name for each in contract.columns if each.is_json}
-        selected = ", ".join(self.json_text.format(name) if name in documents else name for name in columns)
+        selected = ", ".join(self.json_text.format(f"{{{n}}}") if n in documents else f"{{{n}}}" for n in columns)
         rest = iter(sorted(set(values)))
         while some := list(islice(rest, _VALUES_AT_ONCE)):
             marks = ", ".join(["%s"] * len(some))
-            sql = f"SELECT {selected} FROM {{table}} WHERE {column} IN ({marks}){current}"  # noqa: S608 - our own names
+            sql = f"SELECT {selected} FROM {{table}} WHERE {{{column}}} IN ({marks}){current}"  # noqa: S608 - our own names
             try:
                 found = self._rows(contract.name, sql, *some)
             except MissingTableError:
@@ -269,14 +273,14 @@ class SqlReader:
 
     def every(self, contract: Contract, columns: Sequence[str], team_ids: Sequence[int]) -> Iterator[Record]:
         """See `Reader`."""
-        sql = f"SELECT {', '.join(columns)} FROM {{table}} WHERE {_in_teams(team_ids)}"  # noqa: S608 - our own names and checked ids
+        sql = f"SELECT {_columns(columns)} FROM {{table}} WHERE {_in_teams(team_ids)}"  # noqa: S608 - our own names and checked ids
         for row in self._rows(contract.name, sql):
             yield dict(zip(columns, row, strict=True))
 
     def newest(self, contract: Contract, column: str, team_ids: Sequence[int]) -> Iterator[Newest]:
         """See `Reader`."""
-        key = ", ".join(_KEY)
-        sql = f"SELECT {key}, MAX({column}) FROM {{table}} WHERE {_in_teams(team_ids)} GROUP BY {key}"  # noqa: S608 - our own names and checked ids
+        key = _columns(_KEY)
+        sql = f"SELECT {key}, MAX({{{column}}}) FROM {{table}} WHERE {_in_teams(team_ids)} GROUP BY {key}"  # noqa: S608 - our own names and checked ids
         for team_id, identifier, value in self._rows(contract.name, sql):
             yield team_id, identifier, as_instant(value)
 
@@ -290,9 +294,9 @@ class SqlReader:
         """See `Reader`."""
         columns = [column.name for column in contract.columns]
         sql = (
-            f"SELECT {', '.join(columns)} FROM {{table}} WHERE status <> 'failed' AND {_in_teams(team_ids)}"  # noqa: S608 - our own names and checked ids
-            f" AND _dlt_load_id >= '{newer_loads()}'"
-            " AND _dlt_load_id NOT IN (SELECT load_id FROM {loads} WHERE status = 0)"
+            f"SELECT {_columns(columns)} FROM {{table}} WHERE {{status}} <> 'failed' AND {_in_teams(team_ids)}"  # noqa: S608 - our own names and checked ids
+            f" AND {{_dlt_load_id}} >= '{newer_loads()}'"
+            " AND {_dlt_load_id} NOT IN (SELECT {load_id} FROM {loads} WHERE {status} = 0)"
         )
         return [dict(zip(columns, row, strict=True)) for row in self._rows(contract.name, sql)]
 
@@ -320,15 +324,29 @@ def newer_loads() -> str:
 
 
 def _named(client: Any, table: str, sql: str) -> str:
-    return sql.format(
-        table=client.make_qualified_table_name(table), loads=client.make_qualified_table_name("_dlt_loads")
-    )
+    """The statement with the names in braces as the destination writes them: in MySQL `change` is a reserved word."""
+    tables = {"table": table, "loads": "_dlt_loads"}
+    qualified = {key: client.make_qualified_table_name(name) for key, name in tables.items()}
+    return sql.format_map(_Names(client, qualified))
+
+
+class _Names(dict[str, str]):
+    def __init__(self, client: Any, tables: dict[str, str]) -> None:
+        super().__init__(tables)
+        self._client = client
+
+    def __missing__(self, column: str) -> str:
+        return str(self._client.escape_column_name(column))
+
+
+def _columns(names: Iterable[str]) -> str:
+    return ", ".join(f"{{{name}}}" for name in names)
 
 
 def _in_teams(team_ids: Sequence[int]) -> str:
     if len(team_ids) > _TEAMS_BY_NAME:
-        return f"team_id BETWEEN {min(team_ids)} AND {max(team_ids)}"
-    return f"team_id IN ({', '.join(map(str, team_ids))})"
+        return f"{{team_id}} BETWEEN {min(team_ids)} AND {max(team_ids)}"
+    return f"{{team_id}} IN ({', '.join(map(str, team_ids))})"
 
 
 def _plain(table: pa.Table) -> pa.Table:
@@ -344,4 +362,4 @@ def reader(strategy: Strategy) -> Reader:
         from .delta import DeltaReader  # noqa: PLC0415 - deltalake is installed where it is needed
 
         return cast("Reader", DeltaReader())
-    return SqlReader(strategy.json_text)
+    return SqlReader(strategy.json_text, strategy.row_in_list)

@@ -16,6 +16,7 @@ from ..exceptions import SupermetricsConfigurationError
 from .arrow import to_table
 from .batch import Run
 from .contracts import CONNECTORS, CONTRACTS, SNAPSHOT_AT, VALID_FROM, Contract
+from .strategies import EXACT_TEXT
 
 logger = logging.getLogger(__name__)
 PIECE_BYTES = 4 * 2**20
@@ -155,3 +156,11 @@ def refuse_mixture(run: Run) -> None:
             f"The dataset holds {holds} of the connectors and cannot hold {wanted} as well: the same rows would mean "
             "two things. Load into another dataset (--dataset), or keep to what is there"
         )
+
+
+def refuse_inexact_texts(run: Run) -> None:
+    """Makes sure that the tables that are there tell every two connectors apart; see `mysql.refuse_inexact_tables`."""
+    if run.compares and EXACT_TEXT in run.strategy.table_hints:
+        from .mysql import refuse_inexact_tables  # noqa: PLC0415 - SQLAlchemy is installed where it is needed
+
+        refuse_inexact_tables()

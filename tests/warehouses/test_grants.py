@@ -1,0 +1,90 @@
+"""What a database role has to be allowed: loads by roles that may do this, and nothing else."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from supermetrics_loader.sandbox import Sandbox
+from tests.helpers.destinations import Place, destination_at, empty
+from tests.helpers.expectations import TEAM, configuration
+from tests.helpers.servers import ROOT, WAREHOUSES
+from tests.whole.test_destinations import assert_equal_to_the_api
+
+pytestmark = pytest.mark.filterwarnings("default")  # as in test_destinations.py
+
+
+@pytest.fixture(params=["postgres", *({"mariadb"} & {*WAREHOUSES})])
+def owner(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    """A server as its owner sees it, with a role `loader` that may do nothing but sign in."""
+    uri = request.getfixturevalue(f"{request.param}_url")
+    place = Place(request.param, lambda: destination_at(uri), tmp_path, uri=uri)
+    made, dropped = {
+        "postgres": (["CREATE ROLE loader LOGIN PASSWORD 'x'"], ["DROP OWNED BY loader CASCADE", "DROP ROLE loader"]),
+        "mariadb": (["CREATE USER loader@'127.0.0.1' IDENTIFIED BY 'x'"], ["DROP USER loader@'127.0.0.1'"]),
+    }[place.name]
+    execute(place, made)
+    yield place
+    empty(place)
+    execute(place, dropped)
+
+
+def as_loader(owner: Place) -> Place:
+    """The same server as the role sees it."""
+    uri = owner.uri.replace("postgres:x@", "loader:x@").replace("root@", "loader:x@")
+    return Place(owner.name, lambda: destination_at(uri), owner.folder / "loader")
+
+
+def execute(place: Place, statements: list[str]) -> None:
+    """Runs statements as they are."""
+    with place.pipeline().sql_client() as client:
+        for statement in statements:
+            client.execute_sql(statement)
+
+
+def grants(place: Place, heading: str) -> list[str]:
+    """The statements of the documentation."""
+    text = (ROOT / "docs/destinations.md").read_text()
+    block = text.split(f"-- {place.name}: {heading}\n")[1].split("\n\n")[0].split("```")[0]
+    return [statement.strip() for statement in block.split(";") if statement.strip()]
+
+
+def changes(place: Place, sandbox: Sandbox) -> None:
+    """Loads what is new, edited and deleted."""
+    sandbox.add_connector(TEAM, "new", configuration=configuration(a=1))
+    sandbox.edit_connector(TEAM, "A", name="edited")
+    sandbox.edit_configuration(TEAM, "A", {"a": 2})
+    sandbox.delete_connector(TEAM, "B")
+    place.load(sandbox)
+    assert_equal_to_the_api(place, sandbox)
+
+
+@pytest.fixture(autouse=True)
+def connectors(sandbox: Sandbox) -> None:
+    """Two connectors."""
+    for name in "AB":
+        sandbox.add_connector(TEAM, name, configuration=configuration(a=1))
+
+
+def test_a_role_that_may_make_schemas(owner: Place, sandbox: Sandbox, caplog: pytest.LogCaptureFixture) -> None:
+    """It makes all that it needs, the view too, and takes up fields that the API adds."""
+    caplog.set_level(logging.WARNING)
+    execute(owner, grants(owner, "makes schemas and tables"))
+    loader = as_loader(owner)
+    loader.load(sandbox)
+    sandbox.edit_connector(TEAM, "A", added=1)
+    changes(loader, sandbox)
+    assert loader.rows("connector_changes")
+    assert "could not be made" not in caplog.text
+
+
+def test_a_role_that_may_only_use_tables_that_are_there(owner: Place, sandbox: Sandbox) -> None:
+    """Made once by somebody else; no field is added afterwards."""
+    owner.load(sandbox)
+    sandbox.edit_configuration(TEAM, "A", {"a": 0})  # the tables for staging and the view
+    owner.load(sandbox)
+    execute(owner, grants(owner, "uses tables that are there"))
+    changes(as_loader(owner), sandbox)

@@ -1,0 +1,69 @@
+"""What is peculiar to MySQL and MariaDB."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from supermetrics_loader.run.failures import describe
+from supermetrics_loader.run.load import LoadFailedError
+from supermetrics_loader.sandbox import Sandbox
+from tests.helpers.destinations import Place, destination_at
+from tests.helpers.expectations import TEAM, configuration
+
+pytestmark = pytest.mark.filterwarnings("default")  # as in test_destinations.py
+
+
+@pytest.fixture
+def place(mariadb_url: str, tmp_path: Path) -> Iterator[Place]:
+    """A dataset in MariaDB, dropped afterwards."""
+    place = Place("mariadb", lambda: destination_at(mariadb_url), tmp_path)
+    yield place
+    execute(place, "DROP DATABASE supermetrics", "DROP DATABASE IF EXISTS supermetrics_staging")
+
+
+def execute(place: Place, *statements: str) -> None:
+    """Runs statements as they are."""
+    with place.pipeline().sql_client() as client:
+        for statement in statements:
+            client.execute_sql(statement)
+
+
+def test_tables_that_cannot_tell_two_connectors_apart_are_refused(place: Place, sandbox: Sandbox) -> None:
+    """Made before by dlt's own types, they are not loaded into until the statement that is given has mended them."""
+    sandbox.add_connector(TEAM, "A", configuration=configuration(a=1))
+    place.load(sandbox)
+    tables = ("connectors", "connector_versions", "connector_configurations")
+    convert = "ALTER TABLE `supermetrics`.`{}` CONVERT TO CHARACTER SET utf8mb4 COLLATE {}"
+    execute(place, *(convert.format(table, "utf8mb4_general_ci") for table in tables))
+    before = len(sandbox.requests)
+    with pytest.raises(LoadFailedError) as refused:
+        place.load(sandbox)
+    mend = "; ".join(convert.format(table, "utf8mb4_bin") for table in sorted(tables))
+    assert describe(refused.value).startswith(
+        "SupermetricsConfigurationError: `supermetrics`.`connector_configurations` was made with a collation that "
+        "takes identifiers for one which differ only in case, so that a connector would be lost. "
+        f"Mend it with: {mend}."
+    )
+    assert len(sandbox.requests) == before
+    execute(place, *mend.split("; "))
+    sandbox.add_connector(TEAM, "a")
+    place.load(sandbox)
+    assert sorted(row["connector_identifier"] for row in place.rows("connectors")) == ["A", "a"]
+
+
+def test_the_cause_is_what_the_server_says(place: Place, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not what one of the libraries was at when the server said it."""
+    monkeypatch.setenv("LOAD__RAISE_ON_MAX_RETRIES", "1")
+    sandbox.add_connector(TEAM, "A")
+    place.load(sandbox)
+    execute(place, "ALTER TABLE supermetrics.connectors MODIFY name VARCHAR(20)")
+    execute(place, "ALTER TABLE supermetrics_staging.connectors MODIFY name VARCHAR(20)")
+    sandbox.edit_connector(TEAM, "A", name="longer than twenty characters")
+    with pytest.raises(LoadFailedError) as failed:
+        place.load(sandbox)
+    assert describe(failed.value).startswith("DataError: (1406, \"Data too long for column 'name' at row 1\")")
+    (sync,) = [row for row in place.rows("team_syncs") if row["status"] == "failed"]
+    assert "Data too long for column 'name'" in sync["error_message"]

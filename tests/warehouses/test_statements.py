@@ -1,0 +1,110 @@
+"""What a run in which nothing has changed asks of a warehouse, and how much is read for it: some bill that."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from supermetrics_loader.sandbox import Sandbox
+from tests.helpers.destinations import Place, destination_at, empty
+from tests.helpers.expectations import configuration
+from tests.helpers.servers import ROOT, WAREHOUSES
+
+pytestmark = pytest.mark.filterwarnings("default")  # as in test_destinations.py
+
+HISTORIES = ("connector_versions", "connector_configurations")
+COLUMNS = {
+    "connectors": ("team_id", "connector_identifier", "content_hash"),
+    **dict.fromkeys(
+        HISTORIES,
+        ("team_id", "connector_identifier", "_dlt_id", "_dlt_load_id", "_dlt_valid_from", "_dlt_valid_to"),
+    ),
+}
+"""What is read of the tables that grow."""
+
+
+@pytest.fixture(params=[*WAREHOUSES, "postgres"])
+def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+    """A warehouse into which two teams are loaded, twice."""
+    for section in ("DATA_WRITER", "NORMALIZE__DATA_WRITER"):  # BigQuery's emulator reads no compressed files
+        monkeypatch.setenv(f"{section}__DISABLE_COMPRESSION", "true")
+    uri = request.getfixturevalue(f"{request.param}_url")
+    place = Place(request.param, lambda: destination_at(uri), tmp_path)
+    sandbox: Sandbox = request.getfixturevalue("sandbox")
+    for team in (1, 2):
+        for number in range(50):
+            sandbox.add_connector(team, f"C{number}", configuration=configuration(a="x" * 1000))
+    place.load(sandbox)
+    place.load(sandbox)
+    yield place
+    empty(place)
+
+
+@contextmanager
+def statements(place: Place) -> Iterator[list[str]]:
+    """What dlt's SQL client is asked in the block; several statements in one are one."""
+    with place.pipeline().sql_client() as client:
+        kind: Any = type(client)
+    asked: list[str] = []
+    execute = kind.execute_query
+
+    def noted(self: Any, query: Any, *args: Any, **kwargs: Any) -> Any:
+        asked.append(" ".join(str(query).split()))
+        return execute(self, query, *args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(kind, "execute_query", noted)
+        yield asked
+
+
+def test_an_unchanged_run_reads_few_columns_and_writes_only_that_it_was_there(place: Place, sandbox: Sandbox) -> None:
+    """As many statements as the documentation says, whatever the tables hold."""
+    with statements(place) as asked:
+        place.load(sandbox)
+    documented = re.findall(
+        rf"^\| {place.name} \| (\d+) \|", (ROOT / "docs/destinations.md").read_text(), re.MULTILINE | re.IGNORECASE
+    )
+    assert documented == [str(len(asked))], asked
+    reads = [each for each in asked if re.search(r"\bas content\b", each, re.IGNORECASE)]
+    assert len(reads) == 3
+    for read in reads:
+        table = next(name for name in reversed(COLUMNS) if f"{name}" in read.lower())
+        words = {word for word in re.findall(r"\w+", read.lower()) if "_" in word and "supermetrics" not in word}
+        assert words - {table} == {*COLUMNS[table]}, read
+        assert "IN (1, 2)" in read
+    written = [
+        each for each in asked if re.match(r"(insert|delete|copy|truncate|update|merge|composed)", each, re.IGNORECASE)
+    ]
+    assert written
+    assert all(re.search("team_syncs|_dlt_loads", each, re.IGNORECASE) for each in written)
+    assert not any(re.search("[^_]connectors[^_]|connector_(version|config)", each, re.IGNORECASE) for each in written)
+
+
+@pytest.mark.parametrize("place", sorted({"bigquery", "clickhouse"} & {*WAREHOUSES}), indirect=True)
+def test_tables_are_laid_out_by_team(place: Place) -> None:
+    """Where dlt has a hint for it: who loads some of many teams does not pay for reading all."""
+    with place.pipeline().sql_client() as client:
+        native: Any = client.native_connection
+        for table in COLUMNS:
+            if place.name == "clickhouse":
+                sql = f"SELECT sorting_key FROM system.tables WHERE name = 'supermetrics___{table}'"
+                ((key,),) = client.execute_sql(sql) or ()
+                assert re.match(r"\(?team_id\b", key)
+            if place.name == "bigquery":
+                assert native.get_table(f"supermetrics.{table}").clustering_fields == ["team_id"]
+
+
+@pytest.mark.parametrize("place", sorted({"clickhouse"} & {*WAREHOUSES}), indirect=True)
+def test_what_is_read_is_a_small_part_of_what_is_stored(clickhouse_engine: Any, place: Place, sandbox: Sandbox) -> None:
+    """By ClickHouse's own count, as no other here counts: configurations, which are most of it, are not read."""
+    clickhouse_engine.statements.clear()
+    place.load(sandbox)
+    read = [size for sql, _, size in clickhouse_engine.statements if " AS content" in sql]
+    stored = 100 * 1000
+    assert len(read) == 3
+    assert 0 < sum(read) < stored / 2
