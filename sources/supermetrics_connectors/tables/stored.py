@@ -6,16 +6,16 @@ would be written a second time.
 
 import logging
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from itertools import islice
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, TypeVar, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from dlt.destinations.exceptions import DatabaseException, DatabaseUndefinedRelation
+from dlt.destinations.exceptions import DatabaseException, DatabaseTransientException, DatabaseUndefinedRelation
 
 from ..api.checks import Record, parse_timestamp
 from ..compare import Held
@@ -39,6 +39,7 @@ TWICE = "twice"
 """Stands where a history has copies of a version, as two runs at once may leave them."""
 
 
+T = TypeVar("T")
 Newest = tuple[int, str, datetime | None]
 """team_id, connector_identifier, and the latest of some times."""
 
@@ -301,21 +302,30 @@ class SqlReader:
         return [dict(zip(columns, row, strict=True)) for row in self._rows(contract.name, sql)]
 
     def _rows(self, table: str, sql: str, *values: Any) -> Sequence[Sequence[Any]]:
-        with self.connected() as client:
-            try:
-                return client.execute_sql(_named(client, table, sql), *values) or ()
-            except DatabaseUndefinedRelation:
-                raise MissingTableError(table) from None
+        return self._asked(table, lambda client: client.execute_sql(_named(client, table, sql), *values) or ())
 
     def _query(self, table: str, sql: str) -> list[pa.Table]:
-        with self.connected() as client:
+        def ask(client: Any) -> list[pa.Table]:
+            with client.execute_query(_named(client, table, sql)) as cursor, warnings.catch_warnings():
+                # DuckDB 2 warns of a faster way to read Arrow, which dlt does not take
+                warnings.filterwarnings("ignore", "Arrow output on a DB-API result", UserWarning)
+                return list(cursor.iter_arrow(chunk_size=_ROWS_AT_ONCE))
+
+        return self._asked(table, ask)
+
+    def _asked(self, table: str, ask: Callable[[Any], T]) -> T:
+        """Asks; once more by a new connection, where the database says that it may answer then."""
+        try:
             try:
-                with client.execute_query(_named(client, table, sql)) as cursor, warnings.catch_warnings():
-                    # DuckDB 2 warns of a faster way to read Arrow, which dlt does not take
-                    warnings.filterwarnings("ignore", "Arrow output on a DB-API result", UserWarning)
-                    return list(cursor.iter_arrow(chunk_size=_ROWS_AT_ONCE))
-            except DatabaseUndefinedRelation:
-                raise MissingTableError(table) from None
+                with self.connected() as client:
+                    return ask(client)
+            except DatabaseTransientException as error:
+                logger.info("%s could not be read, it is asked for once more: %s", table, error)
+                self._client = None
+                with self.connected() as client:
+                    return ask(client)
+        except DatabaseUndefinedRelation:
+            raise MissingTableError(table) from None
 
 
 def newer_loads() -> str:
