@@ -31,6 +31,9 @@ load: $(STAMP) ## load a local sandbox of the API into a DuckDB file and query i
 test: $(STAMP) ## run the tests
 	@$(BIN)/python -m pytest --numprocesses 4 --dist worksteal
 
+test-destinations: $(STAMP) ## try every promise on DuckDB, PostgreSQL, SQLite, Delta tables and plain files
+	@$(BIN)/python -m pytest $(ALONE) --numprocesses 4 --dist worksteal tests/destinations
+
 test-kills: $(STAMP) ## kill loads and break destinations at each boundary between two commits (some minutes)
 	@$(BIN)/python -m pytest $(ALONE) --numprocesses 4 --dist worksteal tests/kills
 
@@ -49,7 +52,7 @@ test-wheel: $(STAMP) ## build the wheel, and run it where nothing else is
 	@$(BIN)/python -m pytest $(ALONE) tests/wheel
 
 test-ducklake: .venv-ducklake/.installed ## run the tests of the destinations with DuckDB 1.5 and DuckLake
-	@.venv-ducklake/bin/python -m pytest tests/whole/test_destinations.py -k "duckdb or ducklake"
+	@.venv-ducklake/bin/python -m pytest $(ALONE) tests/destinations -k "duckdb or ducklake"
 
 test-fleet: .venv-airflow/.installed ## run Airflow on two Celery workers over 1000 teams, and kill one
 	@.venv-airflow/bin/python -m pytest tests/orchestrators/test_fleet.py
@@ -65,14 +68,14 @@ test-warehouses: .venv-warehouses/.installed ## run the tests of the destination
 	@$(INSTALL_BIGQUERY)
 	@if [ -e $< ]; then \
 	    $(TEST_WAREHOUSES) tests/warehouses -k postgres && \
-	    $(TEST_WAREHOUSES) tests/warehouses tests/whole/test_destinations.py -k "$(WAREHOUSES)"; \
+	    $(TEST_WAREHOUSES) tests/warehouses tests/destinations -k "$(WAREHOUSES)"; \
 	else \
 	    echo "LEFT OUT: every warehouse: these tests need Python 3.11 to 3.14 with venv, for example: python3.13-venv" >&2; \
 	fi
 
 test-lowest: .venv-lowest/.installed ## run tests with the lowest versions that are allowed
 	@.venv-lowest/bin/python -m pytest -W default $(LOWEST)
-	@.venv-lowest/bin/python -m pytest -W default tests/whole/test_destinations.py -k duckdb
+	@.venv-lowest/bin/python -m pytest $(ALONE) -W default tests/destinations -k duckdb
 
 # An orchestrator's packages do not go together with another's: each has its .venv-NAME.
 test-%: .venv-%/.installed

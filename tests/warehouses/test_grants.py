@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from supermetrics_loader.sandbox import Sandbox
+from tests.destinations.test_destinations import assert_equal_to_the_api
 from tests.helpers.destinations import Place, destination_at, empty
 from tests.helpers.expectations import TEAM, configuration
 from tests.helpers.servers import ROOT, WAREHOUSES
-from tests.whole.test_destinations import assert_equal_to_the_api
 
-pytestmark = pytest.mark.filterwarnings("default")  # as in test_destinations.py
+pytestmark = pytest.mark.filterwarnings("default")  # dlt's own use of the drivers warns
 
 
 @pytest.fixture(params=["postgres", *({"mariadb"} & {*WAREHOUSES})])

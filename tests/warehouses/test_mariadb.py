@@ -13,7 +13,7 @@ from supermetrics_loader.sandbox import Sandbox
 from tests.helpers.destinations import Place, destination_at
 from tests.helpers.expectations import TEAM, configuration
 
-pytestmark = pytest.mark.filterwarnings("default")  # as in test_destinations.py
+pytestmark = pytest.mark.filterwarnings("default")  # dlt's own use of the drivers warns
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from tests.helpers.destinations import Place, destination_at, empty
 from tests.helpers.expectations import configuration
 from tests.helpers.servers import ROOT, WAREHOUSES
 
-pytestmark = pytest.mark.filterwarnings("default")  # as in test_destinations.py
+pytestmark = pytest.mark.filterwarnings("default")  # dlt's own use of the drivers warns
 
 HISTORIES = ("connector_versions", "connector_configurations")
 COLUMNS = {

@@ -102,7 +102,7 @@ def test_links_of_the_readme_lead_to_the_repository_once_it_has_an_address(tmp_p
     settings.write_text(text.replace('repository = ""', 'repository = "https://host.example/us/ours/"'), "utf-8")
     shown = run([sys.executable, "-c", code], tmp_path)
     assert "](https://host.example/us/ours/blob/v0.1.0/docs/destinations.md)" in shown
-    assert "![The report: teams, connectors, changes over time](https://host.example/us/ours/raw/v0.1.0/docs/" in shown
+    assert "![The report: what needs me, what changed](https://host.example/us/ours/raw/v0.1.0/docs/" in shown
     assert re.findall(r"\]\((?!https://)", shown) == []
     assert re.sub(r"https://host.example/us/ours/(blob|raw)/v0.1.0/", "", shown) == readme
 

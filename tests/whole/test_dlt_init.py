@@ -131,7 +131,8 @@ def test_init_writes_requirements_with_the_destination(initialised: Path) -> Non
     assert requirements["dlt"].extras == {"duckdb", "parquet"}
     code = "\n".join(path.read_text(encoding="utf-8") for path in SOURCE.rglob("*.py"))
     imported = set(re.findall(r"^(?:import|from) (\w+)", code, re.MULTILINE)) - sys.stdlib_module_names
-    assert imported - {"deltalake"} <= requirements.keys()  # comes with the destination, as a database's driver does
+    with_destinations = {"deltalake", "sqlalchemy"}  # as a database's driver does
+    assert imported - with_destinations <= requirements.keys()
 
 
 def test_requirements_are_those_of_the_project() -> None:
