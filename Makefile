@@ -7,14 +7,15 @@ BIN      := $(VENV)/bin
 STAMP    := $(VENV)/.installed
 DATABASE := supermetrics_connectors.duckdb
 LOWEST   := tests/test_*.py tests/api/test_client.py tests/api/test_listing.py tests/tables/test_tables.py tests/whole/test_incremental.py tests/whole/test_memory.py tests/whole/test_source.py tests/whole/test_upgrade.py
+# For folders of tests that plain pytest leaves out, see pyproject.toml.
+ALONE    := -o addopts="-ra --strict-markers --strict-config"
 WAREHOUSES := mariadb or clickhouse or bigquery or snowflake or this_machine
 # Twice: a process that holds the engines of the others has reserved so much memory that it cannot start PostgreSQL.
-TEST_WAREHOUSES := .venv-warehouses/bin/python -m pytest -o addopts="-ra --strict-markers --strict-config"
+TEST_WAREHOUSES := .venv-warehouses/bin/python -m pytest $(ALONE)
 ORCHESTRATORS := airflow dagster prefect
 # What make test-fleet needs besides, in the same environment.
 MORE_airflow := --group fleet
-# For folders of tests that plain pytest leaves out, see pyproject.toml.
-ALONE := -o addopts="-ra --strict-markers --strict-config"
+PARALLEL := --numprocesses 4 --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help load bench bench-peers mutants test test-warehouses test-orchestrators check format clean
@@ -29,13 +30,13 @@ load: $(STAMP) ## load a local sandbox of the API into a DuckDB file and query i
 	@$(BIN)/python -c "$$FIRST_QUERY" $(DATABASE)
 
 test: $(STAMP) ## run the tests
-	@$(BIN)/python -m pytest --numprocesses 4 --dist worksteal
+	@$(BIN)/python -m pytest $(PARALLEL)
 
 test-destinations: $(STAMP) ## try every promise on DuckDB, PostgreSQL, SQLite, Delta tables and plain files
-	@$(BIN)/python -m pytest $(ALONE) --numprocesses 4 --dist worksteal tests/destinations
+	@$(BIN)/python -m pytest $(ALONE) $(PARALLEL) tests/destinations
 
 test-kills: $(STAMP) ## kill loads and break destinations at each boundary between two commits (some minutes)
-	@$(BIN)/python -m pytest $(ALONE) --numprocesses 4 --dist worksteal tests/kills
+	@$(BIN)/python -m pytest $(ALONE) $(PARALLEL) tests/kills
 
 bench: $(STAMP) ## time loads against the same work by hand (some minutes; wants an idle machine)
 	@$(BIN)/python -m benchmarks.bench
@@ -52,7 +53,7 @@ test-wheel: $(STAMP) ## build the wheel, and run it where nothing else is
 	@$(BIN)/python -m pytest $(ALONE) tests/wheel
 
 test-ducklake: .venv-ducklake/.installed ## run the tests of the destinations with DuckDB 1.5 and DuckLake
-	@.venv-ducklake/bin/python -m pytest $(ALONE) tests/destinations -k "duckdb or ducklake"
+	@.venv-ducklake/bin/python -m pytest $(ALONE) $(PARALLEL) tests/destinations -k "duckdb or ducklake"
 
 test-fleet: .venv-airflow/.installed ## run Airflow on two Celery workers over 1000 teams, and kill one
 	@.venv-airflow/bin/python -m pytest tests/orchestrators/test_fleet.py
@@ -74,8 +75,8 @@ test-warehouses: .venv-warehouses/.installed ## run the tests of the destination
 	fi
 
 test-lowest: .venv-lowest/.installed ## run tests with the lowest versions that are allowed
-	@.venv-lowest/bin/python -m pytest -W default $(LOWEST)
-	@.venv-lowest/bin/python -m pytest $(ALONE) -W default tests/destinations -k duckdb
+	@.venv-lowest/bin/python -m pytest $(PARALLEL) -W default $(LOWEST)
+	@.venv-lowest/bin/python -m pytest $(ALONE) $(PARALLEL) -W default tests/destinations -k duckdb
 
 # An orchestrator's packages do not go together with another's: each has its .venv-NAME.
 test-%: .venv-%/.installed
