@@ -20,7 +20,7 @@ from supermetrics_loader.run.load import LoadFailedError, run_load
 from supermetrics_loader.sandbox import OMIT, Fault, Sandbox
 from tests.helpers.warehouse import Warehouse, listed_configurations, listed_connectors
 
-YEARS = int(os.environ.get("MODEL_TEST_YEARS", "10"))
+YEARS = int(os.environ.get("MODEL_TEST_YEARS", "6"))
 """Histories tried; each has up to 30 events."""
 
 TEAMS = (1, 2, 3)
