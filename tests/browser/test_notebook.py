@@ -67,7 +67,7 @@ def dashboard(tmp_path: Path) -> Iterator[str]:
 
 
 def _wait_until_it_answers(address: str, log: Path) -> None:
-    for _ in range(200):
+    for _ in range(600):
         with suppress(OSError), urllib.request.urlopen(address, timeout=2):  # noqa: S310 - http, on this machine
             return
         time.sleep(0.2)
@@ -107,7 +107,7 @@ def test_dlts_dashboard_lists_and_reads_the_tables(browser: Chromium, dashboard:
 def _wait_for_text(browser: Chromium, pattern: str, button: str | None = None) -> str:
     """The page's text, when it matches. The button that leads there is clicked again where a click was lost."""
     text = ""
-    for attempt in range(120):
+    for attempt in range(400):
         if button and attempt % 20 == 0:  # while a first start still draws the page, nobody sees a click
             browser.click(browser.run(BUTTON % button))
         text = str(browser.run(ALL_TEXT))
