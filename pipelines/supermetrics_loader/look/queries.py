@@ -335,10 +335,7 @@ from (
 {_latest_syncs("status, http_status, error_code, error_message, request_id")}
 ) as syncs
 left join (
-  select team_id, max(started_at) as complete_at
-  from team_syncs
-  where status = 'ok'
-  group by team_id
+{_COMPLETE_SYNCS}
 ) as complete on complete.team_id = syncs.team_id
 where latest = 1 and status <> 'ok'
 order by started_at desc, syncs.team_id
@@ -381,13 +378,10 @@ def failed_syncs() -> Query:
         "failed-syncs",
         "Failures that are over",
         "The 25 latest syncs that failed or were incomplete, of teams that have had a complete one since.",
-        """select started_at, syncs.team_id, status, http_status, error_code, error_message, request_id
+        f"""select started_at, syncs.team_id, status, http_status, error_code, error_message, request_id
 from team_syncs as syncs
 join (
-  select team_id, max(started_at) as complete_at
-  from team_syncs
-  where status = 'ok'
-  group by team_id
+{_COMPLETE_SYNCS}
 ) as complete on complete.team_id = syncs.team_id and complete_at > started_at
 where status <> 'ok'
 order by started_at desc, syncs.team_id
@@ -571,6 +565,13 @@ def _latest_syncs(more: str = "status", where: str = "") -> str:
     return f"""  select team_id, started_at, {more},
     row_number() over (partition by team_id order by started_at desc) as latest
   from team_syncs{condition}"""
+
+
+_COMPLETE_SYNCS = """  select team_id, max(started_at) as complete_at
+  from team_syncs
+  where status = 'ok'
+  group by team_id"""
+"""When each team has been loaded whole for the last time."""
 
 
 def _stale_teams(now: datetime) -> str:

@@ -85,7 +85,7 @@ class Group:
     @property
     def folded(self) -> list[Section]:
         """The others."""
-        return [section for section in self.sections if not (section.rows or not self.folds)]
+        return [section for section in self.sections if self.folds and not section.rows]
 
 
 class Warehouse:

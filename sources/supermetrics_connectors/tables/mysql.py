@@ -6,12 +6,12 @@ one identifier.
 
 from typing import Any
 
-import dlt
 from dlt.destinations.impl.sqlalchemy.dialect import MysqlDialectCapabilities, register_dialect_capabilities
 from dlt.destinations.impl.sqlalchemy.type_mapper import MysqlVariantTypeMapper
 from sqlalchemy.dialects.mysql import LONGTEXT
 
 from ..exceptions import SupermetricsConfigurationError
+from .sessions import running_pipeline
 from .strategies import EXACT_TEXT
 
 _CHARSET, _COLLATION = "utf8mb4", "utf8mb4_bin"
@@ -49,8 +49,7 @@ def refuse_inexact_tables() -> None:
     Raises:
         SupermetricsConfigurationError: One does not; it is named, with the statement that mends it.
     """
-    pipeline: Any = dlt.current.pipeline()
-    with pipeline.sql_client() as client:
+    with running_pipeline().sql_client() as client:
         if client.dialect_name not in ("mysql", "mariadb"):
             return
         found = client.execute_sql(_INEXACT, client.dataset_name, _COLLATION)
