@@ -9,6 +9,7 @@ import sys
 import time
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
 
 import orjson
 
@@ -74,6 +75,7 @@ def serve(connectors: int, configuration_bytes: int, latency: float) -> None:
     """
     template = listing(connectors, configuration_bytes)
     edits: Counter[str] = Counter()
+    answers = count()
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -92,7 +94,7 @@ def serve(connectors: int, configuration_bytes: int, latency: float) -> None:
             self._answer(b"{}")
 
         def _answer(self, body: bytes) -> None:
-            head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nX-Request-Id: benchmark_request"
+            head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nX-Request-Id: benchmark_{next(answers)}"
             self.wfile.write(f"{head}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
 
         def log_message(self, *_: object) -> None:

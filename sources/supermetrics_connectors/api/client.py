@@ -79,6 +79,7 @@ class SupermetricsClient:
         self._network = Network(settings.base_url, settings.request_timeout)
         self._max_bytes = settings.max_answer_bytes
         self._answered: dict[str, Request] = {}
+        self._request_ids_repeat = False
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.base_url!r})"
@@ -107,10 +108,13 @@ class SupermetricsClient:
 
     def _ask(self, request: Request) -> Answer:
         self.pause.wait()
+        if self._request_ids_repeat:  # they tell nothing, a connection on which nothing else was asked does
+            self.disconnect()
         answer = self._exchange(request)
-        if self._is_of_another(answer, request):  # where nothing can be left over from another request
+        if not self._request_ids_repeat and self._is_of_another(answer, request):
             self.disconnect()
             answer = self._exchange(request)
+            self._request_ids_repeat = self._is_of_another(answer, request)
         return answer
 
     def _exchange(self, request: Request) -> Answer:
