@@ -91,10 +91,10 @@ def test_what_is_known_of_a_table_is_not_changed_afterwards() -> None:
 
 
 def test_content_is_what_is_written_and_nothing_else() -> None:
-    """Without the configuration, which has a hash of its own, and without what is null: null and absent are one."""
+    """Without what is null: null and absent are one."""
     fields = {"added": 1, "connector_identifier": "A", "name": "ä"}
     expected = hashlib.sha256(canonical_json(fields)).hexdigest()
-    assert connector_hash(fields | {"updated_at": None, "configuration": {"version": "1"}}) == expected
+    assert connector_hash(fields | {"updated_at": None}) == expected
     assert connector_hash(fields) == expected
     assert connector_hash(fields | {"name": ""}) != expected
 
@@ -106,8 +106,8 @@ def test_versions_are_identified_among_all_rows() -> None:
         len({row_id(1, "A", "x"), row_id(2, "A", "x"), row_id(1, "B", "x"), row_id(1, "A", "y"), row_id(1, "Ax")}) == 5
     )
     configuration = {"version": "1.0", "content_hash": "x", "updated_at": datetime(2025, 1, 1, tzinfo=timezone.utc)}
-    connectors: dict[str, Record] = {"A": {"name": "a", "configuration": configuration}, "B": {"name": "b"}}
-    listing = Listing(7, datetime(2025, 1, 1, tzinfo=timezone.utc), 1, connectors)
+    connectors: dict[str, Record] = {"A": {"name": "a"}, "B": {"name": "b"}}
+    listing = Listing(7, datetime(2025, 1, 1, tzinfo=timezone.utc), 1, connectors, {"A": configuration})
     contents = connector_contents(listing)
     assert contents == {"A": connector_hash({"name": "a"}), "B": connector_hash({"name": "b"})}
     assert connector_version_ids(7, contents) == {name: row_id(7, name, hash_) for name, hash_ in contents.items()}

@@ -31,7 +31,8 @@ class Held:
 
     def has(self, identifier: str, content: str) -> bool:
         """Whether there is one row of the connector, and it has this content."""
-        return [each.partition(REWRITTEN)[0] for each in self.hashes.get(identifier, ())] == [content]
+        held = self.hashes.get(identifier, ())
+        return len(held) == 1 and held[0].partition(REWRITTEN)[0] == content
 
 
 @dataclass(frozen=True)
@@ -42,11 +43,13 @@ class Difference:
         written: Connectors whose row is to be written: new ones, changed ones, and those that are held twice.
         removed: Connectors whose rows are to go without another in their place.
         held: What the table holds.
+        listed: What it should hold: content by connector_identifier.
     """
 
     written: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
     held: Held = field(default_factory=Held)
+    listed: Mapping[str, str] = field(default_factory=dict)
 
     def superseded(self) -> Iterable[tuple[str, str]]:
         """Yields the rows that are current no longer: connector_identifier and what the table has for its content."""
@@ -69,9 +72,9 @@ def difference(
     """
     written = [name for name, content in listed.items() if everything or not held.has(name, content)]
     if not complete:
-        return Difference(written, [], held)
+        return Difference(written, [], held, listed)
     stays = {*listed, *connectors}
-    return Difference(written, [name for name in held.hashes if name not in stays], held)
+    return Difference(written, [name for name in held.hashes if name not in stays], held, listed)
 
 
 def connector_contents(listing: Listing) -> dict[str, str]:
@@ -96,14 +99,13 @@ def configuration_ids(listing: Listing) -> dict[str, str]:
     """
     return {
         name: row_id(listing.team_id, name, configuration.get("version"), configuration["content_hash"])
-        for name, record in listing.connectors.items()
-        if (configuration := record.get("configuration"))
+        for name, configuration in listing.configurations.items()
     }
 
 
 def connector_hash(record: Record) -> str:
-    """SHA-256, hexadecimal, of a connector's record as it is written: every field but the configuration."""
-    fields = {name: value for name, value in record.items() if name != "configuration" and value is not None}
+    """SHA-256, hexadecimal, of a connector's record as it is written: without what is null."""
+    fields = {name: value for name, value in record.items() if value is not None}
     return hashlib.sha256(canonical_json(fields)).hexdigest()
 
 

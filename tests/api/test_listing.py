@@ -54,6 +54,12 @@ def read_one(connector: Any, **options: Any) -> Record:
     return record
 
 
+def read_configuration(connector: Any) -> Record:
+    """What becomes of the configuration of the one connector of a listing."""
+    (configuration,) = read({"count": 1, "connectors": [connector]}).configurations.values()
+    return configuration
+
+
 def refusal(payload: Any) -> SupermetricsContractError:
     """Why a payload is refused."""
     with pytest.raises(SupermetricsContractError) as refused:
@@ -192,8 +198,8 @@ def test_of_two_as_new_records_the_later_in_the_list_counts(dates: tuple[str | N
 def test_a_configuration_is_stored_as_sorted_json_with_its_hash() -> None:
     """One column of text whatever the definition's shape, and a hash that says whether two are the same."""
     definition = {"b": [1, {"z": None, "a": "ä"}], "a": 1.5}
-    configuration = read_one(configured(configuration_json=definition, version="1.0.0", updated_at="2026-04-06"))
-    assert configuration["configuration"] == {
+    given_ = configured(configuration_json=definition, version="1.0.0", updated_at="2026-04-06")
+    assert read_configuration(given_) == {
         "configuration_json": '{"a":1.5,"b":[1,{"a":"ä","z":null}]}',
         "content_hash": "f547637840dea05886c562dac7d8746cf86488e118200a6530b0875ba7713249",
         "version": "1.0.0",
@@ -205,19 +211,21 @@ def test_a_configuration_is_stored_as_sorted_json_with_its_hash() -> None:
 def test_a_null_configuration_is_none(include_configs: bool) -> None:
     """The API may send null or leave it out, which means the same."""
     null = {"connector_identifier": "A", "configuration": None}
-    assert read_one(null, include_configs=include_configs) == {"connector_identifier": "A"}
+    listing = read({"count": 1, "connectors": [null]}, include_configs=include_configs)
+    assert (listing.connectors, listing.configurations) == ({"A": {"connector_identifier": "A"}}, {})
 
 
 def test_a_configuration_nobody_asked_for_is_left() -> None:
     """With include_configs off nothing about configurations is known, whatever the API sends."""
-    assert read_one(configured(), include_configs=False) == {"connector_identifier": "A"}
+    listing = read({"count": 1, "connectors": [configured()]}, include_configs=False)
+    assert (listing.connectors, listing.configurations) == ({"A": {"connector_identifier": "A"}}, {})
 
 
 @given(st.dictionaries(st.text("abc_", min_size=1).map("x{}".format), json_values))
 def test_fields_the_api_adds_pass_through(added: dict[str, Any]) -> None:
     """An API that grows must not break the load, and what is new is not lost."""
     assert read_one({"connector_identifier": "A", **added}) == {"connector_identifier": "A", **added}
-    configuration = read_one(configured(**added))["configuration"]
+    configuration = read_configuration(configured(**added))
     assert {name: configuration[name] for name in added} == added
 
 
@@ -321,9 +329,9 @@ def test_a_field_cannot_pose_as_one_of_the_tables_own(name: str) -> None:
 @pytest.mark.parametrize("name", [each for each in OWN_NAMES if each != "configuration_json"])
 def test_a_configurations_field_cannot_pose_as_one_of_the_tables_own(name: str) -> None:
     """Nor stand in for the hash that is computed here."""
-    written = read_one(configured(**{name: "x"}))["configuration"]
+    written = read_configuration(configured(**{name: "x"}))
     assert written[f"api_{name.lower().lstrip('_')}"] == "x"
-    assert written["content_hash"] == read_one(configured())["configuration"]["content_hash"]
+    assert written["content_hash"] == read_configuration(configured())["content_hash"]
 
 
 def test_a_field_with_the_other_name_too_is_one_too_many() -> None:
@@ -372,7 +380,7 @@ def test_two_definitions_that_differ_in_a_digit_differ_in_their_hash(one: str, o
     texts, hashes = [], []
     for number in (one, other):
         definition = parse_json(f'{{"limit": {number}}}')
-        configuration = read_one(configured(configuration_json=definition))["configuration"]
+        configuration = read_configuration(configured(configuration_json=definition))
         texts.append(configuration["configuration_json"])
         hashes.append(configuration["content_hash"])
     assert [text.lower() for text in texts] == [f'{{"limit":{number}}}' for number in (one, other)]
@@ -382,7 +390,7 @@ def test_two_definitions_that_differ_in_a_digit_differ_in_their_hash(one: str, o
 def test_redaction_loses_no_digit() -> None:
     """A definition with a secret is read and written once more."""
     definition = {"limit": 12345678901234567890123, "client_secret": "hunter2hunter2"}
-    configuration = read_one(configured(configuration_json=definition))["configuration"]
+    configuration = read_configuration(configured(configuration_json=definition))
     assert configuration["configuration_json"] == '{"client_secret":"[redacted]","limit":12345678901234567890123}'
 
 
@@ -409,9 +417,9 @@ def test_json_nested_too_deep_to_store_is_refused(connector: object, place: str)
 
 def test_json_nested_to_the_limit_is_stored() -> None:
     """Only what really cannot be written is refused: 254 levels, of which the record is one."""
-    record = read_one({**configured(configuration_json=_nested(253)), "added": _nested(253)})
-    assert record["configuration"]["configuration_json"].count("{") == 253
-    assert connector_hash(record)
+    given_ = {**configured(configuration_json=_nested(253)), "added": _nested(253)}
+    assert read_configuration(given_)["configuration_json"].count("{") == 253
+    assert connector_hash(read_one(given_))
 
 
 def test_a_field_that_cannot_be_a_column_is_named() -> None:
@@ -451,9 +459,9 @@ def test_secrets_are_replaced_in_definitions_and_in_what_the_api_has_added() -> 
         "A": ["$.password", "configuration.more.password"],
         "B": ["configuration.more.more.password"],
     }
-    assert listing.connectors["A"]["configuration"]["configuration_json"] == '{"password":"[redacted]"}'
-    assert listing.connectors["A"]["configuration"]["more"] == {"password": "[redacted]"}
-    assert listing.connectors["C"]["configuration"]["configuration_json"] == '{"a":1}'
+    assert listing.configurations["A"]["configuration_json"] == '{"password":"[redacted]"}'
+    assert listing.configurations["A"]["more"] == {"password": "[redacted]"}
+    assert listing.configurations["C"]["configuration_json"] == '{"a":1}'
     assert read(payload, include_configs=False).redacted is None
 
 

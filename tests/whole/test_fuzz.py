@@ -192,6 +192,8 @@ def test_any_body_makes_its_rows_or_an_error(asking: Callable[[Fault], Supermetr
         for row, written in zip(rows, to_table(rows, contract.schema("mirror"), {}).to_pylist(), strict=True):
             assert_written(row, written)
     for identifier, connector in listing.connectors.items():
+        if identifier in listing.configurations:
+            connector["configuration"] = listing.configurations[identifier]
         assert any(is_as_sent(connector, each) for each in sent if each["connector_identifier"] == identifier)
 
 

@@ -45,6 +45,7 @@ class Listing:
         started_at: When its request was begun, UTC.
         duration_ms: Milliseconds until the answer was read, waiting and retries included.
         connectors: Its connectors by identifier, checked, each once. Empty when the request failed.
+        configurations: The configurations of those that have one, with a hash of their content, if they were asked for.
         reported: The API's `count`; None when the request failed.
         received: Length of the API's list, doubles included; None when the request failed.
         status_code: HTTP status; None when no answer came.
@@ -60,6 +61,7 @@ class Listing:
     started_at: datetime
     duration_ms: int
     connectors: dict[str, Record] = field(default_factory=dict)
+    configurations: dict[str, Record] = field(default_factory=dict)
     reported: int | None = None
     received: int | None = None
     status_code: int | None = None
@@ -139,13 +141,17 @@ def read_listing(
         configurations = [connector["configuration"] for connector in connectors if "configuration" in connector]
         name_columns(configurations, CONFIGURATION_FIELDS, column_name)
         newest = _newest_by_identifier(connectors)
-        redacted = _redact(newest) if redact_secrets and include_configs else None
-        _hash_configurations(newest.values())
+        newest_configurations = {
+            name: configuration for name, each in newest.items() if (configuration := each.pop("configuration", None))
+        }
+        redacted = _redact(newest_configurations) if redact_secrets and include_configs else None
+        _hash(newest_configurations.values())
         return Listing(
             team_id=team_id,
             started_at=started_at,
             duration_ms=duration_ms,
             connectors=newest,
+            configurations=newest_configurations,
             reported=count,
             received=len(records),
             status_code=answer.status_code,
@@ -201,11 +207,10 @@ def _read_configuration(configuration: Any, where: str) -> Record:
     return record
 
 
-def _redact(connectors: dict[str, Record]) -> dict[str, list[str]]:
+def _redact(configurations: dict[str, Record]) -> dict[str, list[str]]:
     """Replaces the secrets of all configurations; returns where they were, by connector."""
     from ..documents.redaction import redact, suspects  # noqa: PLC0415 - its patterns take 0.05 s to compile
 
-    configurations = {name: each["configuration"] for name, each in connectors.items() if "configuration" in each}
     found: dict[str, list[str]] = {}
     names = list(configurations)
     for index in suspects([each["configuration_json"] for each in configurations.values()]):
@@ -221,11 +226,10 @@ def _redact(connectors: dict[str, Record]) -> dict[str, list[str]]:
     return found
 
 
-def _hash_configurations(connectors: Iterable[Record]) -> None:
-    for connector in connectors:
-        if configuration := connector.get("configuration"):
-            text = configuration["configuration_json"].encode()
-            configuration["content_hash"] = hashlib.sha256(text).hexdigest()
+def _hash(configurations: Iterable[Record]) -> None:
+    for configuration in configurations:
+        text = configuration["configuration_json"].encode()
+        configuration["content_hash"] = hashlib.sha256(text).hexdigest()
 
 
 def _refuse_other_teams(payload: dict[str, Any], team_id: int) -> None:

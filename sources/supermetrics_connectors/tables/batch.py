@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from functools import cached_property
 from typing import Any
@@ -219,11 +219,9 @@ class Batch:
 
     def _content(self, contract: Contract, listing: Listing, name: str) -> Record:
         """What the listing says of a connector for one table; nothing where it has no configuration."""
-        record = listing.connectors[name]
         if contract is CONNECTOR_CONFIGURATIONS:
-            return dict(record.get("configuration") or {})
-        fields = {field_name: value for field_name, value in record.items() if field_name != "configuration"}
-        return fields | {"content_hash": self._hashes(listing)[name]}
+            return listing.configurations.get(name, {})
+        return {**listing.connectors[name], "content_hash": self._hashes(listing)[name]}
 
     def _mended(self, contract: Contract, listing: Listing, found: Difference) -> Difference:
         """As `found`, with the versions that somebody has edited where they are stored."""
@@ -238,7 +236,7 @@ class Batch:
             and name not in known
             and any(_differs(column, row[column], listed[name].get(column)) for column in contract.listed)
         ]
-        return Difference([*found.written, *edited], found.removed, found.held)
+        return replace(found, written=[*found.written, *edited])
 
     def connector_rows(self) -> Iterator[Record]:
         """Rows for `connectors`: those to write, and a `_deleted` one for each that is gone."""
@@ -271,15 +269,15 @@ class Batch:
         """Rows of a history for the versions that are new."""
         for listing in self.listings:
             found = self.difference(contract, listing)
-            listed = self._ids(contract, listing) if found.written else {}
             for name in found.written:
-                id_ = self._id(found, name, listed)
+                id_ = self._id(found, name)
                 yield self._content(contract, listing, name) | _key(listing, name) | {"_dlt_id": id_}
 
-    def _id(self, found: Difference, name: str, listed: Mapping[str, str]) -> str:
+    def _id(self, found: Difference, name: str) -> str:
         """The `_dlt_id` of a new version; one of its own where rows of the same content are closed beside it."""
+        id_ = found.listed[name]
         held = [each.partition(REWRITTEN)[0] for each in found.held.hashes.get(name, ())]
-        return f"{listed[name]}{REWRITTEN}{self.run.load_id}" if listed[name] in held else listed[name]
+        return f"{id_}{REWRITTEN}{self.run.load_id}" if id_ in held else id_
 
     def sync_rows(self) -> Iterator[Record]:
         """Rows for `team_syncs`: those of its listings, or all of them with the last of what else is asked for."""
