@@ -25,22 +25,28 @@ def main(url: str, teams: int, runs: int) -> None:
     Raises:
         RuntimeError: A run wrote anything but the one connector.
     """
-    seconds, sizes = [], []
+    seconds, processor, sizes = [], [], []
     for number in range(runs + 1):
-        began = time.perf_counter()
+        began, busy = time.perf_counter(), time.process_time()
         result = run_load(
             make_pipeline("supermetrics"), team_ids=list(range(1, teams + 1)), api_key="api_benchmark", base_url=url
         )
         seconds.append(time.perf_counter() - began)
+        processor.append(time.process_time() - busy)
         sizes.append(_FILE.stat().st_size / 2**10)
         changed = sum(team["connectors_changed"] for team in result.teams)
         if number and changed != 1:
             raise RuntimeError(f"Run {number} wrote {changed} connectors, expected 1")
         requests.post(f"{url}/edit/{1 + number % teams}", timeout=60)
-    first, last = statistics.median(seconds[1 : 1 + _ENDS]), statistics.median(seconds[-_ENDS:])
     grown = (sizes[-1] - sizes[1]) / max(1, runs - 1)
-    size = f"{sizes[1] / 2**10:.1f} MiB after one, {sizes[-1] / 2**10:.1f} after all, {grown:.1f} KiB a run"
-    sys.stdout.write(f"{runs} edits: {first:.2f} s the first {_ENDS}, {last:.2f} s the last; the file {size}\n")
+    sys.stdout.write(
+        f"{runs} edits: {_ends(seconds)} s, of the processor {_ends(processor)} (the first and the last {_ENDS}); "
+        f"the file {sizes[1] / 2**10:.1f} MiB after one, {sizes[-1] / 2**10:.1f} after all, {grown:.1f} KiB a run\n"
+    )
+
+
+def _ends(times: list[float]) -> str:
+    return f"{statistics.median(times[1 : 1 + _ENDS]):.2f} and {statistics.median(times[-_ENDS:]):.2f}"
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from supermetrics_connectors.api.fetch import Fetcher
 from supermetrics_connectors.settings import Settings, SupermetricsConfiguration
 from supermetrics_connectors.tables.contracts import Contract
 from supermetrics_connectors.tables.neighbours import Neighbours
-from supermetrics_connectors.tables.stored import Newest, Reader
+from supermetrics_connectors.tables.stored import Among, Newest, Reader
 from supermetrics_loader.sandbox import Fault, Sandbox
 
 TEAM = 936506
@@ -35,8 +35,9 @@ class Stored:
         for name in {row["connector_identifier"] for row in self.entries}:
             yield TEAM, name, max(row[column] for row in self.entries if row["connector_identifier"] == name)
 
-    def rows(self, _contract: Contract, columns: Sequence[str], column: str, values: Sequence[Any]) -> Any:
+    def rows(self, _contract: Contract, columns: Sequence[str], _team_ids: Sequence[int], among: Among) -> Any:
         """As a reader of a database does."""
+        column, values = among
         return ({name: row[name] for name in columns} for row in self.entries if row[column] in values)
 
     def every(self, *_asked: Any) -> Iterator[Any]:

@@ -227,7 +227,7 @@ class Batch:
         """As `found`, with the versions that somebody has edited where they are stored."""
         listed = {name: row for name in listing.connectors if (row := self._content(contract, listing, name))}
         columns = ["connector_identifier", *contract.listed]
-        stored = self.run.reader.rows(contract, columns, "team_id", [listing.team_id])
+        stored = self.run.reader.rows(contract, columns, [listing.team_id])
         known = {*found.written}
         edited = [
             name

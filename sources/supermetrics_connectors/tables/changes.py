@@ -47,7 +47,8 @@ def told_apart(batch: Batch, rows: list[Record]) -> list[Record]:
     written = {_key(row): row for row in rows}
     known = set()
     columns = ["_dlt_id", "configuration_json"]
-    for stored in batch.run.reader.rows(CONNECTOR_CONFIGURATIONS, columns, "_dlt_id", list(replaced)):
+    teams = sorted({team_id for team_id, _ in replaced.values()})
+    for stored in batch.run.reader.rows(CONNECTOR_CONFIGURATIONS, columns, teams, ("_dlt_id", list(replaced))):
         key = replaced[stored["_dlt_id"]]
         known.add(key)
         if row := written.get(key):
@@ -63,9 +64,7 @@ def _were_without(batch: Batch, keys: Iterable[Key]) -> Iterable[Key]:
     if not before:
         return before
     teams = sorted({team_id for team_id, _ in before})
-    syncs = batch.run.reader.rows(
-        TEAM_SYNCS, ["team_id", "started_at", "status", "configurations_changed"], "team_id", teams
-    )
+    syncs = batch.run.reader.rows(TEAM_SYNCS, ["team_id", "started_at", "status", "configurations_changed"], teams)
     asked: dict[int, Any] = {}
     for sync in syncs:
         if sync["configurations_changed"] is not None and sync["status"] != "failed":
@@ -76,7 +75,7 @@ def _were_without(batch: Batch, keys: Iterable[Key]) -> Iterable[Key]:
 
 def _versions(batch: Batch, teams: list[int]) -> Iterable[tuple[Key, Any]]:
     columns = ["team_id", "connector_identifier", VALID_FROM]
-    for row in batch.run.reader.rows(CONNECTOR_VERSIONS, columns, "team_id", teams):
+    for row in batch.run.reader.rows(CONNECTOR_VERSIONS, columns, teams):
         yield _key(row), as_instant(row[VALID_FROM]) or LONG_AGO
 
 

@@ -13,7 +13,7 @@ from dlt.common.libs.deltalake import deltalake_storage_options
 from ..api.checks import Record
 from .contracts import VALID_FROM, VALID_TO, Contract
 from .sessions import running_pipeline
-from .stored import TWICE, MissingTableError, Newest, newer_loads
+from .stored import TWICE, Among, MissingTableError, Newest, newer_loads
 
 _KEY = ["team_id", "connector_identifier"]
 
@@ -50,11 +50,19 @@ class DeltaReader:
             if copies:
                 table.delete(" OR ".join(copies))
 
-    def rows(self, contract: Contract, columns: Sequence[str], column: str, values: Sequence[Any]) -> Iterator[Record]:
+    def rows(
+        self,
+        contract: Contract,
+        columns: Sequence[str],
+        team_ids: Sequence[int],
+        among: Among | None = None,
+    ) -> Iterator[Record]:
         """See `stored.Reader`."""
         try:
             with _table(contract.name) as table:
-                condition = _is_in(table, column, values)
+                condition = _is_in(table, "team_id", team_ids)
+                if among:
+                    condition &= _is_in(table, *among)
                 if contract.kind == "history":
                     condition &= pc.field(VALID_TO).is_null()
                 yield from _rows(table, columns, condition).to_pylist()

@@ -182,10 +182,9 @@ class Neighbours:
         if self.full_refresh or self.reader is None:
             return part
         again = [entry for entry in part.entries if entry["log_time"] <= self.newest.get(_key(entry), LONG_AGO)]
-        ids = [entry["id"] for entry in again]
-        stored = {
-            (*_key(row), row["id"]) for row in self.reader().rows(CONNECTOR_LOGS, CONNECTOR_LOGS.key, "id", ids) if ids
-        }
+        ids, teams = [entry["id"] for entry in again], sorted({entry["team_id"] for entry in again})
+        rows = self.reader().rows(CONNECTOR_LOGS, CONNECTOR_LOGS.key, teams, ("id", ids))
+        stored = {(*_key(row), row["id"]) for row in rows}
         part.entries = [entry for entry in part.entries if (*_key(entry), entry["id"]) not in stored]
         return part
 

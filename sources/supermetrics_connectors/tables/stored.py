@@ -40,6 +40,8 @@ TWICE = "twice"
 
 
 T = TypeVar("T")
+Among = tuple[str, Sequence[Any]]
+"""A column, and some values of it."""
 Newest = tuple[int, str, datetime | None]
 """team_id, connector_identifier, and the latest of some times."""
 
@@ -64,10 +66,23 @@ class Reader(Protocol):
             MissingTableError: There is no such table.
         """
 
-    def rows(self, contract: Contract, columns: Sequence[str], column: str, values: Sequence[Any]) -> Iterator[Record]:
-        """Yields the rows, of a history the current ones, in which a column has one of the values.
+    def rows(
+        self,
+        contract: Contract,
+        columns: Sequence[str],
+        team_ids: Sequence[int],
+        among: Among | None = None,
+    ) -> Iterator[Record]:
+        """Yields the rows of some teams, of a history the current ones.
 
         Yields none of a table that is not there.
+
+        Args:
+            contract: Which table.
+            columns: What is yielded.
+            team_ids: The teams. Rows of a team are written together: a table is read where these are, and not as a
+                whole for each of many queries.
+            among: A column, and the values that it has in the rows that are yielded; none for all of them.
         """
 
     def delete_copies(self, contract: Contract, team_ids: Sequence[int]) -> None:
@@ -257,15 +272,23 @@ class SqlReader:
         except DatabaseException as error:  # current ones are mended by what is written, and the past told once
             logger.warning("Copies of versions in %s could not be deleted: %s", contract.name, error)
 
-    def rows(self, contract: Contract, columns: Sequence[str], column: str, values: Sequence[Any]) -> Iterator[Record]:
+    def rows(
+        self,
+        contract: Contract,
+        columns: Sequence[str],
+        team_ids: Sequence[int],
+        among: Among | None = None,
+    ) -> Iterator[Record]:
         """See `Reader`."""
         current = f" AND {{{VALID_TO}}} IS NULL" if contract.kind == "history" else ""
+        teams = _in_teams(team_ids)
         documents = {each.name for each in contract.columns if each.is_json}
         selected = ", ".join(self.json_text.format(f"{{{n}}}") if n in documents else f"{{{n}}}" for n in columns)
+        column, values = among or ("team_id", team_ids)
         rest = iter(sorted(set(values)))
         while some := list(islice(rest, _VALUES_AT_ONCE)):
             marks = ", ".join(["%s"] * len(some))
-            sql = f"SELECT {selected} FROM {{table}} WHERE {{{column}}} IN ({marks}){current}"  # noqa: S608 - our own names
+            sql = f"SELECT {selected} FROM {{table}} WHERE {teams} AND {{{column}}} IN ({marks}){current}"  # noqa: S608 - our own names
             try:
                 found = self._rows(contract.name, sql, *some)
             except MissingTableError:
