@@ -134,6 +134,10 @@ class Table:
         """Whether it holds no row of these teams, current or past."""
         return not self.starts and not self.latest
 
+    def count(self, team_ids: Iterable[int]) -> int:
+        """How many current rows it holds of some teams."""
+        return sum(self.starts.get(team_id, (0, 0))[1] for team_id in team_ids)
+
     def of(self, team_id: int) -> Held:
         """What it holds of one team."""
         if self.rows is None or team_id not in self.starts:
