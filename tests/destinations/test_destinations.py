@@ -26,6 +26,7 @@ from supermetrics_connectors.tables import stored
 from supermetrics_connectors.tables.strategies import STRATEGIES
 from supermetrics_loader.look.changes import read_changes
 from supermetrics_loader.look.diff import compare_versions
+from supermetrics_loader.look.reading import NothingLoadedError
 from supermetrics_loader.run.dry_run import dry_run
 from supermetrics_loader.run.failures import describe
 from supermetrics_loader.run.load import LoadFailedError
@@ -393,6 +394,17 @@ def _load_into(place: Place, sandbox: Sandbox, dataset: str) -> None:
 
 def _read_from(place: Place, _: Sandbox, dataset: str) -> None:
     place.read(TEAM, "A", dataset)
+
+
+def test_what_was_not_loaded_is_read_without_making_anything(place: Place, sandbox: Sandbox) -> None:
+    """Neither a database nor, in one that is there, a second dataset."""
+    sandbox.add_connector(TEAM, "A", configuration=configuration(a=1))
+    for dataset in ("supermetrics", "other"):
+        before = sorted(place.folder.rglob("*"))
+        with pytest.raises(NothingLoadedError):
+            read_changes(place.destination(), dataset)
+        assert sorted(place.folder.rglob("*")) == before
+        place.load(sandbox)
 
 
 def test_readers_say_that_they_do_not_read_snapshots(files: Place, tmp_path: Path, sandbox: Sandbox) -> None:

@@ -13,6 +13,9 @@ from supermetrics_loader.cli.main import run
 
 TO = ["--destination", "sqlalchemy"]
 DIFF = ["diff", "936506", "T3S70", *TO]
+COMMANDS = [["report", *TO], ["changes", *TO], DIFF]
+COERCING = "ignore:implicitly coercing SELECT object"
+"""Of dlt's own merge; the command line does not show it either."""
 
 
 @pytest.fixture(autouse=True)
@@ -21,7 +24,7 @@ def _there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DESTINATION__SQLALCHEMY__CREDENTIALS", f"sqlite:///{tmp_path / 'warehouse.sqlite'}")
 
 
-@pytest.mark.parametrize("command", [["report", *TO], ["changes", *TO], DIFF], ids=lambda command: command[0])
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
 def test_where_nothing_was_loaded_nothing_is_made(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """SQLite makes a file of every path that it is asked to open."""
     assert run(command) == 64
@@ -29,7 +32,18 @@ def test_where_nothing_was_loaded_nothing_is_made(command: list[str], capsys: py
     assert list(Path.cwd().iterdir()) == []
 
 
-@pytest.mark.filterwarnings("ignore:implicitly coercing SELECT object")  # of dlt's own merge, as the command line does
+@pytest.mark.filterwarnings(COERCING)
+def test_a_second_dataset_that_was_not_loaded_is_not_made(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each dataset is a file, beside that of the setting."""
+    assert run(["load", "--sandbox", "--quiet", *TO]) == 0
+    before = sorted(Path.cwd().rglob("*"))
+    for command in COMMANDS:
+        assert run([*command, "--dataset", "other"]) == 64
+        assert "Nothing has been loaded to" in capsys.readouterr().err
+    assert sorted(Path.cwd().rglob("*")) == before
+
+
+@pytest.mark.filterwarnings(COERCING)
 def test_a_version_that_somebody_broke_is_named_and_can_be_mended(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -24,10 +24,6 @@ if TYPE_CHECKING:  # slow to import, and not needed for --help
     from ..run.result import LoadResult
 
 PIPELINE_NAME = "supermetrics"
-_NEXT = (
-    "Next:    supermetrics-connectors load --sandbox-later --include-configs loads what somebody has edited since, "
-    "and supermetrics-connectors diff 936506 T3S70 shows it"
-)
 
 
 @click.command()
@@ -142,7 +138,7 @@ def load(
     elif not quiet:
         _show(result, pipeline, destination, dry_run)
         if sandbox == "now" and include_configs and not dry_run:
-            console.show(_NEXT)
+            console.show(_next())
     for team in result.failed:
         console.show_error(team["error_message"])
     return max(map(exit_code, result.errors), default=Exit.OK)
@@ -153,6 +149,16 @@ def _run(pipeline: Any, is_dry: bool, settings: dict[str, Any]) -> "LoadResult":
     from ..run.load import run_load
 
     return (dry_run if is_dry else run_load)(pipeline, **settings)
+
+
+def _next() -> str:
+    from ..sandbox.data import edited_later
+
+    team_id, connector, _ = edited_later()
+    return (
+        "Next:    supermetrics-connectors load --sandbox-later --include-configs loads what somebody has edited since, "
+        f"and supermetrics-connectors diff {team_id} {connector} shows it"
+    )
 
 
 def _show(result: "LoadResult", pipeline: Any, destination: str, is_dry: bool) -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Protocol
 
 import duckdb
@@ -18,7 +17,7 @@ from supermetrics_connectors.tables.sessions import in_utc
 from supermetrics_connectors.tables.stored import MissingTableError
 from supermetrics_connectors.tables.strategies import Strategy, choose
 
-from ..run.targets import make_destination, named_dataset, refuse_ambiguous_names
+from ..run.targets import database_file, make_destination, named_dataset, refuse_ambiguous_names
 
 Answer = tuple[list[str], Sequence[Sequence[Any]]]
 """Names of columns, and rows."""
@@ -146,7 +145,8 @@ def open_for_reading(destination: Any, dataset: str) -> Iterator[Data]:
     credentials = client.config.credentials
     if isinstance(credentials, DuckDbCredentials):
         credentials.read_only = True
-    if _is_file(credentials) and not Path(credentials.database).exists():
+    file = database_file(credentials, dataset)
+    if file and not file.exists():
         raise FileNotFoundError(location)
     strategy = choose(target, client.capabilities)
     with in_utc(data.sql_client) as sql_client:
@@ -154,15 +154,6 @@ def open_for_reading(destination: Any, dataset: str) -> Iterator[Data]:
         if SNAPSHOT_AT in columns(opened, "connectors"):
             raise _snapshots(location)
         yield opened
-
-
-def _is_file(credentials: Any) -> bool:
-    """Whether the database is a file, which connecting would make."""
-    if isinstance(credentials, DuckDbCredentials):
-        return True
-    if (getattr(credentials, "drivername", None) or "").partition("+")[0] != "sqlite":
-        return False
-    return not credentials.database.startswith((":memory:", "file:"))  # dlt has put a path in the place of none
 
 
 def columns(data: Data, table: str) -> list[str]:

@@ -11,6 +11,7 @@ from supermetrics_connectors import supermetrics_source
 
 from .load import failed
 from .result import LoadResult, Noted, with_settings_of
+from .targets import database_file
 
 # an answer that is not kept is taken from the rate limit all the same
 _ONLY_LISTINGS = {"include_teams": False, "include_logs": False, "include_secrets": False}
@@ -52,21 +53,10 @@ def _unwritten(pipeline: dlt.Pipeline) -> Any:
     destination: Any = pipeline.destination
     with_files = issubclass(destination.client_class, FilesystemClient)
     config: Any = None if with_files else pipeline.destination_client().config
-    file = None if with_files else _file(config.credentials, pipeline.dataset_name)
+    file = None if with_files else database_file(config.credentials, pipeline.dataset_name)
     if file and not file.exists():
         return dlt.destinations.duckdb(str(Path(pipeline.working_dir) / "empty.duckdb"))
     if isinstance(getattr(config, "credentials", None), DuckDbCredentials):
         config.credentials.read_only = True  # as others may read it meanwhile
         destination.config_params["credentials"] = config.credentials
     return destination
-
-
-def _file(credentials: Any, dataset: str) -> Path | None:
-    """The file that connecting to a database would make; None where there is a server."""
-    catalog = getattr(credentials, "catalog", credentials)  # a DuckLake's
-    kind = getattr(catalog, "drivername", "")
-    if kind not in ("duckdb", "sqlite") or not catalog.database:
-        return None
-    file = Path(catalog.database)
-    # dlt has SQLite keep each dataset in a file of its own
-    return file.with_stem(f"{file.stem}__{dataset}") if kind == "sqlite" and catalog is credentials else file

@@ -79,6 +79,24 @@ def named_dataset(destination: Any, dataset: str) -> dlt.Dataset:
     return data
 
 
+def database_file(credentials: Any, dataset: str) -> Path | None:
+    """The file that a dataset of a database is in, and that connecting would make; None where there is a server.
+
+    Args:
+        credentials: The destination's: of DuckDB, a DuckLake or what SQLAlchemy speaks, or any other's.
+        dataset: Where the tables are.
+    """
+    catalog = getattr(credentials, "catalog", credentials)  # a DuckLake's
+    kind, _, _ = (getattr(catalog, "drivername", None) or "").partition("+")
+    # `:memory:`, `:external:` and SQLite's URLs are no paths
+    if kind not in ("duckdb", "sqlite") or not catalog.database or catalog.database.startswith((":", "file:")):
+        return None
+    file = Path(catalog.database)
+    # dlt has SQLite keep each dataset in a file of its own, all but `main`
+    own = kind == "sqlite" and catalog is credentials and dataset != "main"
+    return file.with_stem(f"{file.stem}__{dataset}") if own else file
+
+
 def refuse_ambiguous_names(dataset: str) -> None:
     """Makes sure that the configured DuckDB file is not called like the dataset.
 
