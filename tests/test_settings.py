@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import inspect
 import re
+from dataclasses import fields
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from dlt.common.configuration import get_fun_spec
 from hypothesis import given
 from hypothesis import strategies as st
 
+from supermetrics_connectors import supermetrics_source
 from supermetrics_connectors.exceptions import SupermetricsConfigurationError
 from supermetrics_connectors.settings import (
     MAX_TEAM_ID,
     ApiKey,
     Settings,
-    SupermetricsConfiguration,
     parse_api_key,
     parse_base_url,
     parse_team_ids,
+    resolve,
 )
 
 TOKEN = "api_5ecret"
@@ -25,9 +30,9 @@ TOKEN = "api_5ecret"
 ids = st.lists(st.integers(1, MAX_TEAM_ID), min_size=1, max_size=5, unique=True)
 
 
-def config(**given: Any) -> SupermetricsConfiguration:
-    """A configuration that is good unless the given settings are not."""
-    return SupermetricsConfiguration(**{"team_ids": [1], "api_key": TOKEN, **given})
+def checked(**given: Any) -> Settings:
+    """Settings that are good unless the given ones are not."""
+    return resolve(**{"team_ids": [1], "api_key": TOKEN, **given})
 
 
 # --- team ids ---------------------------------------------------------------------------------------------------------
@@ -143,10 +148,10 @@ def test_an_empty_key_is_refused(given_key: str) -> None:
 
 def test_a_key_does_not_show_itself() -> None:
     """Tracebacks with locals, debug logs of arguments and dataclass reprs all call repr."""
-    settings = Settings.check(config(api_key=TOKEN))
+    settings = checked()
     assert settings.api_key == TOKEN
     assert repr(ApiKey(TOKEN)) == "'***'"
-    assert TOKEN not in f"{settings!r} {settings} {config()!r} {config()}"
+    assert TOKEN not in f"{settings!r} {settings}"
 
 
 # --- the base URL -----------------------------------------------------------------------------------------------------
@@ -227,13 +232,33 @@ def test_credentials_in_a_base_url_are_refused_without_showing_them() -> None:
 def test_a_setting_out_of_its_range_is_refused(setting: str, value: object, message: str) -> None:
     """Found in the first second rather than in the middle of a load."""
     with pytest.raises(SupermetricsConfigurationError) as refused:
-        Settings.check(config(**{setting: value}))
+        checked(**{setting: value})
     assert str(refused.value) == message
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [("on_team_error", "'raise' or 'skip'"), ("table_format", "'delta', 'iceberg' or none")],
+)
+def test_a_choice_that_is_none_says_what_was_expected(
+    setting: str, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also one of the environment: dlt would only say that it cannot make a Literal of it."""
+    monkeypatch.setenv(f"SOURCES__SUPERMETRICS__{setting.upper()}", "typo")
+    with pytest.raises(SupermetricsConfigurationError) as refused:
+        checked()
+    assert str(refused.value) == f"{setting} is 'typo', expected {expected}."
+
+
+def test_settings_are_the_arguments_of_the_source() -> None:
+    """In the order of its signature, which is where their types and defaults are told."""
+    arguments = list(inspect.signature(supermetrics_source).parameters)
+    assert [field.name for field in fields(Settings)] == arguments
+    assert list(get_fun_spec(supermetrics_source).get_resolvable_fields()) == arguments
 
 
 def test_settings_are_normalised_together() -> None:
     """The rest of the source reads only what came out of this check."""
-    given_config = config(team_ids="2,1", api_key=f"Bearer {TOKEN}", base_url="https://host/", on_team_error="skip")
-    settings = Settings.check(given_config)
+    settings = checked(team_ids="2,1", api_key=f"Bearer {TOKEN}", base_url="https://host/", logs_since="2w")
     assert (settings.team_ids, settings.api_key, settings.base_url) == ([2, 1], TOKEN, "https://host")
-    assert (settings.skip_failing, settings.include_configs, settings.full_refresh) == (True, False, False)
+    assert (settings.logs_since, settings.include_configs, settings.full_refresh) == (timedelta(14), False, False)

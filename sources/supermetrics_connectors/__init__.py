@@ -21,8 +21,8 @@ from .settings import (
     DEFAULT_MAX_ANSWER_BYTES,
     OnTeamError,
     Settings,
-    SupermetricsConfiguration,
     TableFormat,
+    dlt_source,
 )
 from .tables.batch import Batch, Run
 from .tables.changes import show_changes, told_apart
@@ -54,9 +54,7 @@ logger = logging.getLogger(__name__)
 __all__ = ["SupermetricsError", "record_syncs", "supermetrics_source"]
 
 
-# `dlt init` writes its slots to [sources.supermetrics_connectors], named for this folder. dlt reads settings there, and
-# under the source's name, [sources.supermetrics].
-@dlt.source(name="supermetrics", section="supermetrics_connectors", spec=SupermetricsConfiguration)
+@dlt_source
 def supermetrics_source(
     team_ids: Any = dlt.config.value,
     api_key: TSecretStrValue = dlt.secrets.value,
@@ -123,7 +121,7 @@ def supermetrics_source(
         SupermetricsConfigurationError: A setting is unusable, or (when it is run) the destination cannot be kept equal.
             No request has been made.
     """
-    settings = Settings.check(SupermetricsConfiguration(**locals()))
+    settings = Settings.check(**locals())
     write_each_piece()
     fetched = listings(settings)
     return [

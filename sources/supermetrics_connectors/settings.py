@@ -1,20 +1,24 @@
 """What the user sets, checked and normalised before any request is made."""
 
+import inspect
 import ipaddress
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Any, Literal, ParamSpec
 from urllib.parse import urlsplit
 
+import dlt
 import orjson
-from dlt.common.configuration import configspec, resolve_configuration
+from dlt.common.configuration import configspec, get_fun_spec, resolve_configuration
 from dlt.common.configuration.providers import EnvironProvider
 from dlt.common.configuration.specs import BaseConfiguration
 from dlt.common.configuration.utils import get_resolved_traces
-from dlt.common.typing import TSecretStrValue
+from dlt.common.reflection.spec import spec_from_signature
+from dlt.extract import DltResource, DltSource
+from dlt.extract.reference import SourceFactory
 
 from .exceptions import SupermetricsConfigurationError
 
@@ -31,26 +35,10 @@ DEFAULT_MAX_ANSWER_BYTES = 2**30
 
 DEFAULT_LOGS_SINCE = "30d"
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_P = ParamSpec("_P")
 
 OnTeamError = Literal["raise", "skip"]
 TableFormat = Literal["delta", "iceberg"]
-
-
-@dataclass(frozen=True)
-class RetryPolicy:
-    """How long to ride out what passes. Times in seconds.
-
-    Attributes:
-        max_attempts: Requests made for one answer, the first included.
-        backoff_factor: The first delay is drawn from 0 … this; the range doubles with each attempt (full jitter).
-        max_delay: Upper end of that range.
-        max_retry_wait: The longest Retry-After that is waited out; above it the request fails at once.
-    """
-
-    max_attempts: int = 5
-    backoff_factor: float = 0.5
-    max_delay: float = 20.0
-    max_retry_wait: float = 120.0
 
 
 class ApiKey(str):
@@ -75,53 +63,21 @@ class ApiKey(str):
 
 @configspec
 class SupermetricsConfiguration(BaseConfiguration):
-    """What `[sources.supermetrics]` of `.dlt/*.toml` and `SOURCES__SUPERMETRICS__*` of the environment can say.
-
-    The meaning of each field is told once, in the docstring of `supermetrics_source`.
-    """
-
-    # Any: a TOML list, a single number and the environment's "1,2" arrive as they are and are checked by us
-    team_ids: Any = None
-    # None is how dlt spells "required"
-    api_key: TSecretStrValue = None  # type: ignore[assignment]
-    include_configs: bool = False
-    base_url: str = DEFAULT_BASE_URL
-    on_team_error: str = "raise"
-    max_retry_wait: float = 120.0
-    workers: int = 10
-    request_timeout: float = 60.0
-    request_max_attempts: int = 5
-    request_backoff_factor: float = 0.5
-    request_max_retry_delay: float = 20.0
-    max_answer_bytes: int = DEFAULT_MAX_ANSWER_BYTES
-    full_refresh: bool = False
-    redact_secrets: bool = True
-    table_format: str | None = None
-    snapshot: bool = False
-    include_teams: bool = False
-    include_logs: bool = False
-    logs_since: str = DEFAULT_LOGS_SINCE
-    include_secrets: bool = False
-    rate_limit_reserve: float = 0.5
+    """How the key is found and hidden. `dlt_source` adds the fields, the arguments of `supermetrics_source`."""
 
     def on_partial(self) -> None:
         """Takes the key from the vendor's own variable when dlt's configuration has none."""
         if from_environment := os.environ.get(API_KEY_VARIABLE):
-            self.api_key = self.api_key or _vendors_key(from_environment)
+            self["api_key"] = self["api_key"] or _vendors_key(from_environment)
         if not self.is_partial():
             self.resolve()
 
     def on_resolved(self) -> None:
         """Hides the key from reprs from here on, and prefers the vendor's own variable to an example's placeholder."""
-        if not isinstance(self.api_key, ApiKey):
-            self.api_key = ApiKey.found(self.api_key, _where_dlt_found_the_key(self))
-        if _PLACEHOLDER.fullmatch(self.api_key) and (from_environment := os.environ.get(API_KEY_VARIABLE)):
-            self.api_key = _vendors_key(from_environment)
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}(base_url={self.base_url!r}, team_ids={self.team_ids!r})"
-
-    __str__ = __repr__
+        if not isinstance(self["api_key"], ApiKey):
+            self["api_key"] = ApiKey.found(self["api_key"], _where_dlt_found_the_key(self))
+        if _PLACEHOLDER.fullmatch(self["api_key"]) and (from_environment := os.environ.get(API_KEY_VARIABLE)):
+            self["api_key"] = _vendors_key(from_environment)
 
 
 def _vendors_key(key: str) -> ApiKey:
@@ -139,28 +95,50 @@ def _where_dlt_found_the_key(config: SupermetricsConfiguration) -> str:
     return ApiKey.came_from
 
 
+_UNCHECKED: dict[Any, Any] = {OnTeamError: str, TableFormat | None: str | None}
+"""As what they are looked up: of a Literal dlt refuses another text without saying which ones are expected."""
+
+
+def dlt_source(function: Callable[_P, Iterable[DltResource]]) -> SourceFactory[_P, DltSource]:
+    """Makes a dlt source of a function, whose arguments are the settings: names, types and defaults are told there.
+
+    `dlt init` writes its slots to [sources.supermetrics_connectors], named for this folder. dlt reads settings there,
+    and under the source's name, [sources.supermetrics].
+    """
+    told = inspect.signature(function)
+    arguments = [
+        each.replace(annotation=_UNCHECKED.get(each.annotation, each.annotation)) for each in told.parameters.values()
+    ]
+    spec, _ = spec_from_signature(function, told.replace(parameters=arguments), base=SupermetricsConfiguration)
+    _, section, name = SECTIONS
+    return dlt.source(function, name=name, section=section, spec=spec)
+
+
 @dataclass(frozen=True)
 class Settings:
-    """The configuration, checked. The meaning of each setting is told in the docstring of `supermetrics_source`."""
+    """The arguments of `supermetrics_source`, checked. What each means is told in its docstring."""
 
     team_ids: list[int]
     api_key: ApiKey
-    base_url: str
     include_configs: bool
-    skip_failing: bool
+    base_url: str
+    on_team_error: OnTeamError
+    max_retry_wait: float
     workers: int
     request_timeout: float
-    retries: RetryPolicy
+    request_max_attempts: int
+    request_backoff_factor: float
+    request_max_retry_delay: float
+    max_answer_bytes: int
     full_refresh: bool
-    table_format: str | None = None
-    snapshot: bool = False
-    redact_secrets: bool = True
-    max_answer_bytes: int = DEFAULT_MAX_ANSWER_BYTES
-    include_teams: bool = False
-    include_logs: bool = False
-    logs_since: timedelta = timedelta(days=30)
-    include_secrets: bool = False
-    rate_limit_reserve: float = 0.5
+    redact_secrets: bool
+    table_format: TableFormat | None
+    snapshot: bool
+    include_teams: bool
+    include_logs: bool
+    logs_since: timedelta
+    include_secrets: bool
+    rate_limit_reserve: float
 
     @property
     def asks_more(self) -> bool:
@@ -168,53 +146,28 @@ class Settings:
         return self.include_teams or self.include_logs or self.include_secrets
 
     @classmethod
-    def check(cls, config: SupermetricsConfiguration) -> "Settings":
+    def check(cls, **given: Any) -> "Settings":
         """Checks and normalises every setting.
+
+        Args:
+            given: All arguments of `supermetrics_source`.
 
         Raises:
             SupermetricsConfigurationError: One is unusable; it is named, with its value unless that is the key.
         """
-        if config.on_team_error not in ("raise", "skip"):
-            raise SupermetricsConfigurationError(
-                f"on_team_error is {config.on_team_error!r}, expected 'raise' or 'skip'"
-            )
-        if config.table_format not in (None, "delta", "iceberg"):
-            raise SupermetricsConfigurationError(
-                f"table_format is {config.table_format!r}, expected 'delta', 'iceberg' or none"
-            )
-        if config.snapshot and config.include_logs:
+        if (wish := given["on_team_error"]) not in ("raise", "skip"):
+            raise SupermetricsConfigurationError(f"on_team_error is {wish!r}, expected 'raise' or 'skip'")
+        if (wish := given["table_format"]) not in (None, "delta", "iceberg"):
+            raise SupermetricsConfigurationError(f"table_format is {wish!r}, expected 'delta', 'iceberg' or none")
+        if given["snapshot"] and given["include_logs"]:
             raise SupermetricsConfigurationError(
                 "include_logs cannot go with snapshot: what is new in the logs is told by comparing them with what is "
                 "stored, which snapshots are not. Load the logs into a database (another --destination)"
             )
         for name, (low, high) in _RANGES.items():
-            if not isinstance(value := getattr(config, name), (int, float)) or not low <= value <= high:
+            if not isinstance(value := given[name], (int, float)) or not low <= value <= high:
                 raise SupermetricsConfigurationError(f"{name} is {value!r}, expected a number in {low:g} … {high:g}")
-        return cls(
-            team_ids=parse_team_ids(config.team_ids),
-            api_key=parse_api_key(config.api_key),
-            base_url=parse_base_url(config.base_url),
-            include_configs=config.include_configs,
-            skip_failing=config.on_team_error == "skip",
-            workers=config.workers,
-            request_timeout=config.request_timeout,
-            retries=RetryPolicy(
-                max_attempts=config.request_max_attempts,
-                backoff_factor=config.request_backoff_factor,
-                max_delay=config.request_max_retry_delay,
-                max_retry_wait=config.max_retry_wait,
-            ),
-            full_refresh=config.full_refresh,
-            table_format=config.table_format,
-            snapshot=config.snapshot,
-            redact_secrets=config.redact_secrets,
-            max_answer_bytes=config.max_answer_bytes,
-            include_teams=config.include_teams,
-            include_logs=config.include_logs,
-            logs_since=parse_since(config.logs_since),
-            include_secrets=config.include_secrets,
-            rate_limit_reserve=config.rate_limit_reserve,
-        )
+        return cls(**{**given, **{name: parse(given[name]) for name, parse in _PARSERS.items()}})
 
 
 def resolve(**given: Any) -> Settings:
@@ -227,8 +180,10 @@ def resolve(**given: Any) -> Settings:
         ConfigFieldMissingException: A required one is not set anywhere.
         SupermetricsConfigurationError: One is unusable.
     """
-    config = resolve_configuration(SupermetricsConfiguration(), sections=SECTIONS, explicit_value=given)
-    return Settings.check(config)
+    from . import supermetrics_source  # noqa: PLC0415 - it is made with what this module has
+
+    config = resolve_configuration(get_fun_spec(supermetrics_source)(), sections=SECTIONS, explicit_value=given)
+    return Settings.check(**config)
 
 
 _RANGES: dict[str, tuple[float, float]] = {
@@ -367,3 +322,11 @@ def is_loopback(host: str | None) -> bool:
         return ipaddress.ip_address(host or "").is_loopback
     except ValueError:
         return False
+
+
+_PARSERS: dict[str, Callable[[Any], Any]] = {
+    "team_ids": parse_team_ids,
+    "api_key": parse_api_key,
+    "base_url": parse_base_url,
+    "logs_since": parse_since,
+}

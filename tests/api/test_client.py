@@ -32,7 +32,7 @@ from supermetrics_connectors.exceptions import (
     SupermetricsUnauthorizedError,
     SupermetricsUnreadableError,
 )
-from supermetrics_connectors.settings import Settings, SupermetricsConfiguration
+from supermetrics_connectors.settings import resolve
 from supermetrics_loader.sandbox import Fault, Sandbox
 
 TEAM = 936506
@@ -59,7 +59,7 @@ def connect(sandbox: Sandbox) -> Iterator[Connect]:
             "request_backoff_factor": 0,
             **given,
         }
-        clients.append(SupermetricsClient(Settings.check(SupermetricsConfiguration(**settings))))
+        clients.append(SupermetricsClient(resolve(**settings)))
         return clients[-1]
 
     yield make

@@ -21,7 +21,7 @@ from supermetrics_connectors.exceptions import (
     SupermetricsContractError,
     SupermetricsError,
 )
-from supermetrics_connectors.settings import Settings, SupermetricsConfiguration
+from supermetrics_connectors.settings import Settings, resolve
 from supermetrics_loader.sandbox import Fault, Sandbox
 from tests.helpers.scripted_server import Request, Script, answer, listing, serving
 
@@ -34,7 +34,7 @@ def settings(port: int, **given: Any) -> Settings:
     """Settings for a scripted server, with one worker, so that one connection is kept from team to team."""
     usual = {"api_key": "api_5ecret_5ecret", "team_ids": [1, 2, 3], "request_backoff_factor": 0, "workers": 1}
     base_url = f"http://127.0.0.1:{port}"
-    return Settings.check(SupermetricsConfiguration(**{**usual, "base_url": base_url, **given}))
+    return resolve(**{**usual, "base_url": base_url, **given})
 
 
 @contextmanager

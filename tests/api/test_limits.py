@@ -18,7 +18,7 @@ import pytest
 from supermetrics_connectors.api.client import SupermetricsClient
 from supermetrics_connectors.api.listing import list_connectors
 from supermetrics_connectors.exceptions import SupermetricsAnswerTooLargeError, SupermetricsConfigurationError
-from supermetrics_connectors.settings import Settings, SupermetricsConfiguration
+from supermetrics_connectors.settings import resolve
 from supermetrics_loader.sandbox import Fault, Sandbox
 from tests.helpers.scripted_server import Request, answer, serving
 
@@ -31,7 +31,7 @@ GZIP = {"Content-Encoding": "gzip"}
 def client_of(base_url: str, token: str = "api_5ecret_5ecret", **given: Any) -> SupermetricsClient:
     """A client that would try again if that could help."""
     usual: dict[str, Any] = {"team_ids": [1], "api_key": token, "base_url": base_url, "request_backoff_factor": 0}
-    return SupermetricsClient(Settings.check(SupermetricsConfiguration(**{**usual, **given})))
+    return SupermetricsClient(resolve(**{**usual, **given}))
 
 
 def zeros(size: int) -> bytes:
@@ -113,12 +113,12 @@ def test_a_limit_that_is_none_is_refused(value: object) -> None:
 OUT_OF_MEMORY = """
     import resource, sys
     from supermetrics_connectors.api.fetch import Fetcher
-    from supermetrics_connectors.settings import Settings, SupermetricsConfiguration
+    from supermetrics_connectors.settings import resolve
 
-    config = SupermetricsConfiguration(
+    settings = resolve(
         team_ids=[1], api_key="api_5ecret_5ecret", base_url=sys.argv[1], on_team_error="skip", workers=1
     )
-    fetcher = Fetcher(Settings.check(config), str.lower)
+    fetcher = Fetcher(settings, str.lower)
     pages = int(open("/proc/self/statm").read().split()[0])
     used = pages * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + int(sys.argv[2]) * 2**20, resource.RLIM_INFINITY))

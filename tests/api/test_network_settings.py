@@ -21,7 +21,7 @@ from supermetrics_connectors.exceptions import (
     SupermetricsConnectionError,
     SupermetricsError,
 )
-from supermetrics_connectors.settings import Settings, SupermetricsConfiguration
+from supermetrics_connectors.settings import resolve
 from supermetrics_loader.cli.main import run
 from supermetrics_loader.run.load import root_cause
 from supermetrics_loader.sandbox import Sandbox
@@ -56,7 +56,7 @@ def client_of(base_url: str, **given: Any) -> SupermetricsClient:
     """A client that would ask three times if that could help."""
     usual = {"team_ids": [1], "api_key": KEY, "base_url": base_url}
     more = {"request_backoff_factor": 0, "request_max_attempts": 3, "request_timeout": 5}
-    return SupermetricsClient(Settings.check(SupermetricsConfiguration(**{**usual, **more, **given})))
+    return SupermetricsClient(resolve(**{**usual, **more, **given}))
 
 
 def failure(base_url: str) -> SupermetricsError:

@@ -40,7 +40,7 @@ def test_duckdb_has_one_file(tmp_path: Path) -> None:
     """Whatever the dataset."""
     for dataset in (DATASET, "other"):
         client = named_dataset(dlt.destinations.duckdb(str(tmp_path / "warehouse.duckdb")), dataset).destination_client
-        assert database_file(client.config.credentials, dataset) == tmp_path / "warehouse.duckdb"  # type: ignore[attr-defined]  # dlt's base class
+        assert database_file(client.config.credentials, dataset) == tmp_path / "warehouse.duckdb"
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "duckdb"])
@@ -56,5 +56,5 @@ def test_what_is_no_file_has_none() -> None:
     assert database_file(of_sqlalchemy("sqlite:///:memory:"), DATASET) is None
     with duckdb.connect() as connection:
         client = named_dataset(dlt.destinations.duckdb(connection), DATASET).destination_client
-        assert database_file(client.config.credentials, DATASET) is None  # type: ignore[attr-defined]  # as above
+        assert database_file(client.config.credentials, DATASET) is None
     assert database_file(None, DATASET) is None

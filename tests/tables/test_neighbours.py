@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from supermetrics_connectors.api.fetch import Fetcher
-from supermetrics_connectors.settings import Settings, SupermetricsConfiguration
+from supermetrics_connectors.settings import resolve
 from supermetrics_connectors.tables.contracts import Contract
 from supermetrics_connectors.tables.neighbours import Neighbours
 from supermetrics_connectors.tables.stored import Among, Newest, Reader
@@ -46,16 +46,15 @@ class Stored:
 
     def load(self, api: Sandbox) -> None:
         """One run: all that is found is written at its end."""
-        config = SupermetricsConfiguration(
+        checked = resolve(
             team_ids=[TEAM],
-            api_key=cast("Any", api.token),
+            api_key=api.token,
             base_url=api.url,
             include_logs=True,
             logs_since="7d",
             request_max_attempts=1,
             workers=2,
         )
-        checked = Settings.check(config)
         found = Neighbours(checked, lambda: cast("Reader", self))
         with closing(Fetcher(checked, str.lower)) as fetcher:
             found.note(fetcher.listings(lambda _done, _message: None))

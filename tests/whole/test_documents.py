@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import shlex
@@ -17,7 +18,7 @@ import duckdb
 import pytest
 import tomlkit
 
-from supermetrics_connectors.settings import SupermetricsConfiguration
+from supermetrics_connectors import supermetrics_source
 from supermetrics_connectors.tables.contracts import ADDED, CONTRACTS, Contract
 from supermetrics_loader.cli.main import cli, run
 from supermetrics_loader.run.exit_codes import Exit
@@ -169,7 +170,8 @@ def test_the_shipped_settings_are_the_defaults(folder: Path) -> None:
     shown = [line.removeprefix("# ") for line in lines if re.match(r"# (\[sources|\w+ = )", line)]
     settings: dict[str, Any] = tomlkit.parse("\n".join(shown)).unwrap()["sources"]["supermetrics"]
     assert settings.pop("team_ids") == [936506, 941277]
-    assert {name: getattr(SupermetricsConfiguration(), name) for name in settings} == settings
+    arguments = inspect.signature(supermetrics_source).parameters
+    assert {name: arguments[name].default for name in settings} == settings
     assert len(settings) == 6
 
 

@@ -28,7 +28,7 @@ from supermetrics_connectors.exceptions import (
     SupermetricsUnauthorizedError,
     SupermetricsUnreadableError,
 )
-from supermetrics_connectors.settings import Settings, SupermetricsConfiguration
+from supermetrics_connectors.settings import resolve
 from supermetrics_loader.sandbox import Fault, Sandbox
 
 TEAM = 936506
@@ -73,8 +73,7 @@ def team(sandbox: Sandbox) -> None:
 def client(base_url: str, token: str = "api_sandbox_not_a_real_key", **given: Any) -> Iterator[SupermetricsClient]:
     """A client whose retries do not wait."""
     settings = {"request_max_attempts": ATTEMPTS, "request_backoff_factor": 0, "request_timeout": 0.3, **given}
-    config = SupermetricsConfiguration(team_ids=[TEAM], api_key=token, base_url=base_url, **settings)
-    with closing(SupermetricsClient(Settings.check(config))) as made:
+    with closing(SupermetricsClient(resolve(team_ids=[TEAM], api_key=token, base_url=base_url, **settings))) as made:
         yield made
 
 

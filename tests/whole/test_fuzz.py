@@ -26,7 +26,7 @@ from supermetrics_connectors.api.listing import (
     read_listing,
 )
 from supermetrics_connectors.exceptions import SupermetricsError
-from supermetrics_connectors.settings import Settings, SupermetricsConfiguration
+from supermetrics_connectors.settings import resolve
 from supermetrics_connectors.tables.arrow import to_table
 from supermetrics_connectors.tables.batch import Batch, Run
 from supermetrics_connectors.tables.contracts import (
@@ -135,7 +135,7 @@ def bodies(draw: st.DrawFn) -> bytes:
 @pytest.fixture
 def asking(sandbox: Sandbox) -> Iterator[Callable[[Fault], SupermetricsClient]]:
     """Has the sandbox answer so, and gives a client that asks once."""
-    config = SupermetricsConfiguration(
+    settings = resolve(
         team_ids=[TEAM],
         api_key=sandbox.token,
         base_url=sandbox.url,
@@ -143,7 +143,7 @@ def asking(sandbox: Sandbox) -> Iterator[Callable[[Fault], SupermetricsClient]]:
         max_retry_wait=0,
         request_max_attempts=1,
     )
-    with closing(SupermetricsClient(Settings.check(config))) as client:
+    with closing(SupermetricsClient(settings)) as client:
 
         def answered(fault: Fault) -> SupermetricsClient:
             sandbox.clear_faults()

@@ -13,12 +13,13 @@ from typing import Any
 
 import dlt
 import pytest
+from dlt.common.configuration import get_fun_spec
 
 from supermetrics_connectors import SupermetricsError, supermetrics_source
 from supermetrics_connectors.api.client import SupermetricsClient
 from supermetrics_connectors.api.fetch import Fetcher
 from supermetrics_connectors.exceptions import causes
-from supermetrics_connectors.settings import ApiKey, Settings, SupermetricsConfiguration
+from supermetrics_connectors.settings import resolve
 from supermetrics_loader.run.load import LoadFailedError, run_load
 from supermetrics_loader.sandbox import Fault, Sandbox
 from tests.helpers.warehouse import Warehouse
@@ -234,9 +235,10 @@ def test_the_token_follows_no_redirect(customer: Sandbox, pipeline: dlt.Pipeline
 
 def test_whatever_holds_the_token_hides_it() -> None:
     """A repr ends up in logs sooner or later."""
-    config = SupermetricsConfiguration(team_ids=[TEAM], api_key=ApiKey(TOKEN))
-    settings = Settings.check(config)
-    client, source = SupermetricsClient(settings), supermetrics_source(team_ids=[TEAM], api_key=TOKEN)
+    given: dict[str, Any] = {"team_ids": [TEAM], "api_key": TOKEN}
+    config = get_fun_spec(supermetrics_source)(**given)
+    settings = resolve(**given)
+    client, source = SupermetricsClient(settings), supermetrics_source(**given)
     holders = [config, settings, client, client._auth, client._network.session(), Fetcher(settings, str), source]
     holders += [*source.resources.values(), settings.api_key, vars(settings), vars(client)]
     assert TOKEN not in "".join(f"{holder!r} {holder}" for holder in holders if not isinstance(holder, str))

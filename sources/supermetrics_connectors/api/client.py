@@ -75,7 +75,7 @@ class SupermetricsClient:
         self.pause = Pause()
         self.budget = Budget(settings.rate_limit_reserve, settings.workers)
         self._auth = _BearerAuth(settings.api_key)
-        self._retries = Retries(settings.retries, self.pause)
+        self._retries = Retries(settings, self.pause)
         self._network = Network(settings.base_url, settings.request_timeout)
         self._max_bytes = settings.max_answer_bytes
         self._answered: dict[str, Request] = {}

@@ -135,7 +135,7 @@ class Fetcher:
                 team_id=team_id,
             )
         self._client.disconnect()
-        if not self._settings.skip_failing or isinstance(failure, SupermetricsUnauthorizedError):
+        if self._settings.on_team_error == "raise" or isinstance(failure, SupermetricsUnauthorizedError):
             raise failure
         return Listing.failed(failure, started_at, _milliseconds_since(clock))
 

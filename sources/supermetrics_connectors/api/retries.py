@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from dlt.common.exceptions import TransientException
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
-from ..settings import RetryPolicy
+from ..settings import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -57,17 +57,22 @@ class Pause:
 
 
 class Retries:
-    """Makes requests again as the policy says."""
+    """Makes requests again as the settings say.
 
-    def __init__(self, policy: RetryPolicy, pause: Pause) -> None:
-        self._policy = policy
+    The first delay is drawn from 0 … `request_backoff_factor` seconds; the range doubles with each attempt (full
+    jitter), up to `request_max_retry_delay`. A Retry-After longer than `max_retry_wait` is not waited out.
+    """
+
+    def __init__(self, settings: Settings, pause: Pause) -> None:
+        self._settings = settings
         self._pause = pause
-        self._jitter = wait_random_exponential(multiplier=policy.backoff_factor, max=policy.max_delay)
+        longest = settings.request_max_retry_delay
+        self._jitter = wait_random_exponential(multiplier=settings.request_backoff_factor, max=longest)
 
     def __call__(self, request: Callable[..., TAnswer], *arguments: Any) -> TAnswer:
         """Returns the answer, or raises the error of the last attempt."""
         retrying = Retrying(
-            stop=stop_after_attempt(self._policy.max_attempts),
+            stop=stop_after_attempt(self._settings.request_max_attempts),
             retry=retry_if_exception(self._worth_retrying),
             wait=self._delay,
             sleep=self._pause.sleep,
@@ -79,14 +84,14 @@ class Retries:
         if self._pause.cancelled or not isinstance(error, TransientException):
             return False
         retry_after = getattr(error, "retry_after", None)
-        return retry_after is None or retry_after <= self._policy.max_retry_wait
+        return retry_after is None or retry_after <= self._settings.max_retry_wait
 
     def _delay(self, attempt: RetryCallState) -> float:
         """Seconds to sleep before the next attempt. A Retry-After is waited out by everyone, in the shared pause."""
         error = attempt.outcome.exception() if attempt.outcome else None
         retry_after: float | None = getattr(error, "retry_after", None)
         delay = self._jitter(attempt) if retry_after is None else retry_after
-        number, of = attempt.attempt_number, self._policy.max_attempts
+        number, of = attempt.attempt_number, self._settings.request_max_attempts
         logger.info("Attempt %s of %s failed, %.1f s before a next one: %s", number, of, delay, error)
         if retry_after is None:
             return delay
