@@ -14,20 +14,12 @@ from .options import more_options, settings_of, source_options
 @more_options
 @click.option(
     "--secrets",
+    "include_configs",
     is_flag=True,
+    default=None,
     help="Ask for the configurations too and list where somebody typed secrets into them. Values are never shown.",
 )
-def check(
-    team_ids: tuple[str, ...],
-    base_url: str | None,
-    sandbox: str | None,
-    as_json: bool,
-    include_teams: bool | None,
-    include_logs: bool | None,
-    logs_since: str | None,
-    include_secrets: bool | None,
-    secrets: bool,
-) -> int:
+def check(sandbox: str | None, as_json: bool, **given: Any) -> int:
     """Ask for each team once and load nothing: is the key good, which teams does it see, what is left of the limit?
 
     With what a load would include besides, also: how many requests will it take?
@@ -35,14 +27,7 @@ def check(
     from ..run.checks import check_teams
     from . import console
 
-    more: dict[str, Any] = {
-        "include_teams": include_teams,
-        "include_logs": include_logs,
-        "include_secrets": include_secrets,
-    }
-    more |= {"logs_since": logs_since, "include_configs": secrets or None}
-    with settings_of(team_ids, base_url, sandbox) as settings:
-        settings |= {name: value for name, value in more.items() if value is not None}
+    with settings_of(sandbox, given) as settings:
         teams, plan = check_teams(**settings)
     if as_json:
         console.show_json({"teams": teams, **({"plan": asdict(plan)} if plan else {})})

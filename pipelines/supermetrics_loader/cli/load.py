@@ -41,7 +41,12 @@ PIPELINE_NAME = "supermetrics"
     "--snapshot", is_flag=True, default=None, help="Append each run's full listing, where rows cannot be changed."
 )
 @click.option(
-    "--no-redact", is_flag=True, help="Load configurations as they are, with the secrets that were typed into them."
+    "--no-redact",
+    "redact_secrets",
+    flag_value=False,
+    type=bool,
+    default=None,
+    help="Load configurations as they are, with the secrets that were typed into them.",
 )
 @click.option(
     "--full-refresh",
@@ -49,7 +54,12 @@ PIPELINE_NAME = "supermetrics"
     default=None,
     help="Write all rows of these teams anew, and mend cells that were edited by hand. History is kept.",
 )
-@click.option("--keep-going", is_flag=True, help="Load the other teams when one fails, and exit non-zero at the end.")
+@click.option(
+    "--keep-going",
+    "on_team_error",
+    flag_value="skip",
+    help="Load the other teams when one fails, and exit non-zero at the end.",
+)
 @click.option(
     "--pipeline-name",
     default=PIPELINE_NAME,
@@ -73,27 +83,16 @@ PIPELINE_NAME = "supermetrics"
 @quiet_option
 @verbose_option
 def load(
-    team_ids: tuple[str, ...],
-    base_url: str | None,
     sandbox: str | None,
     as_json: bool,
-    include_configs: bool | None,
-    include_teams: bool | None,
-    include_logs: bool | None,
-    logs_since: str | None,
-    include_secrets: bool | None,
     destination: str,
     dataset: str,
-    table_format: str | None,
-    snapshot: bool | None,
-    no_redact: bool,
-    full_refresh: bool | None,
-    keep_going: bool,
     pipeline_name: str,
     shard: str | None,
     dry_run: bool,
     notify: str | None,
     quiet: bool,
+    **given: Any,
 ) -> int:
     """Load connectors. Only what changed since the last load is written.
 
@@ -109,16 +108,10 @@ def load(
     from . import console
 
     with (
-        settings_of(team_ids, base_url, sandbox) as settings,
+        settings_of(sandbox, given) as settings,
         _telling(None if dry_run else notify) as told,
         TemporaryDirectory() if dry_run else nullcontext() as folder,
     ):
-        settings |= {"include_configs": include_configs, "full_refresh": full_refresh}
-        settings |= {"table_format": table_format, "snapshot": snapshot}
-        settings |= {"include_teams": include_teams, "include_logs": include_logs}
-        settings |= {"include_secrets": include_secrets, "logs_since": logs_since}
-        settings["redact_secrets"] = False if no_redact else None
-        settings["on_team_error"] = "skip" if keep_going else None
         if shard:
             part = Shard.parse(shard)
             pipeline_name = part.pipeline_name(pipeline_name)
@@ -127,17 +120,17 @@ def load(
                 if not quiet:
                     console.show_nothing_to_do(pipeline_name, as_json)
                 return Exit.OK
-        if table_format == "delta":
+        if settings.get("table_format") == "delta":
             import_module("deltalake")  # without it dlt would try for half a minute
         progress = None if as_json or quiet else console.progress()
         pipeline = make_pipeline(pipeline_name, destination, dataset, progress, folder)
-        result = _run(pipeline, dry_run, {name: value for name, value in settings.items() if value is not None})
+        result = _run(pipeline, dry_run, settings)
         told.append(result)
     if as_json and not quiet:
         console.show_json(result.as_dict())
     elif not quiet:
         _show(result, pipeline, destination, dry_run)
-        if sandbox == "now" and include_configs and not dry_run:
+        if sandbox == "now" and "include_configs" in settings and not dry_run:
             console.show(_next())
     for team in result.failed:
         console.show_error(team["error_message"])

@@ -126,19 +126,18 @@ def more_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @contextmanager
-def settings_of(team_ids: tuple[str, ...], base_url: str | None, sandbox: str | None) -> Iterator[dict[str, Any]]:
+def settings_of(sandbox: str | None, options: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Arguments for the source: those that were given, and for the sandbox its own, while it runs.
 
     Args:
-        team_ids: As they were given.
-        base_url: As it was given.
         sandbox: None for the API itself, `now` for the sandbox, `later` for it after an edit.
+        options: Those that are settings of the source, by its names for them. None and () were not given.
     """
-    given: dict[str, Any] = {"team_ids": list(team_ids) or None, "base_url": base_url}
+    given = {name: value for name, value in options.items() if value not in (None, ())}
     if not sandbox:
-        yield {name: value for name, value in given.items() if value is not None}
+        yield given
         return
-    if base_url:
+    if given.get("base_url"):
         raise click.UsageError("--sandbox and --base-url exclude each other")
     from ..sandbox import Sandbox
     from ..sandbox.data import edited_later
@@ -147,4 +146,4 @@ def settings_of(team_ids: tuple[str, ...], base_url: str | None, sandbox: str | 
         if sandbox == "later":
             team_id, connector, configuration = edited_later()
             running.edit_configuration(team_id, connector, **configuration)
-        yield {"team_ids": given["team_ids"] or running.team_ids, "base_url": running.url, "api_key": running.token}
+        yield {"team_ids": running.team_ids, **given, "base_url": running.url, "api_key": running.token}
