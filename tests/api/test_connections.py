@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import http.client
 import logging
 import threading
 from collections.abc import Callable, Iterator
@@ -68,6 +69,17 @@ def test_an_answer_before_the_answer_is_skipped(interim: bytes, apart: bool) -> 
     with serving(script) as server, client_of(server.port) as client:
         assert [identifiers(client, team_id) for team_id in (1, 2, 3)] == [["OF_1"], ["OF_2"], ["OF_3"]]
     assert {request.connection for request in server.requests} == {0}
+
+
+def test_pythons_own_client_takes_hints_for_the_answer() -> None:
+    """Where this fails, deadline.py need not skip them any more."""
+    with (
+        serving(lambda request: [HINTS, listing(request.team_id)]) as server,
+        closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)) as own,
+    ):
+        own.request("GET", "/v1/teams/1/")
+        with own.getresponse() as taken:
+            assert taken.status == 103
 
 
 def test_hints_before_every_answer_change_nothing_in_the_tables(

@@ -11,18 +11,22 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import dlt
 import duckdb
 import pyarrow.parquet as pq
 import pytest
+from dlt.common.configuration.exceptions import ConfigFieldMissingException
+from dlt.destinations import duckdb as stock
+from dlt.destinations.exceptions import DatabaseTerminalException, DatabaseTransientException
+from dlt.destinations.impl.duckdb.configuration import DuckDbClientConfiguration
 
 from supermetrics_connectors import supermetrics_source
 from supermetrics_connectors.tables.write import PIECE_BYTES
 from supermetrics_loader.cli.main import run
 from supermetrics_loader.run import duckdb_file
-from supermetrics_loader.run.targets import make_pipeline
+from supermetrics_loader.run.targets import make_pipeline, named_dataset
 from supermetrics_loader.sandbox import Sandbox
 from tests.helpers.expectations import TEAM, configuration
 
@@ -297,3 +301,67 @@ def test_too_little_memory_is_one_line(
     assert "memory_limit under [destination.duckdb.credentials.global_config]" in told
     assert told.endswith(KEPT)
     assert len(told.splitlines()) == 1
+
+
+# --- what dlt's own does: where one of these fails, what mends it in duckdb_file.py can go ----------------------------
+
+
+class Counting(stock):
+    """Dlt's own, which counts how often its settings are asked for: to be used, and only to know what it can do."""
+
+    asked: ClassVar[list[bool]] = []
+
+    def configuration(
+        self, initial_config: DuckDbClientConfiguration, accept_partial: bool = False
+    ) -> DuckDbClientConfiguration:
+        """Settings, looked up anew."""
+        self.asked.append(accept_partial)
+        return super().configuration(initial_config, accept_partial)
+
+
+class WithDefaults(stock):
+    """Dlt's own with an `__init__` that is not its, and without `__orig_base__`."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+
+
+def loaded_by(destination: Any) -> None:
+    """Loads a row."""
+    dlt.pipeline("stock", destination=destination, dataset_name="some").run([{"id": 1}], table_name="rows")
+
+
+def test_dlt_looks_its_settings_up_again_and_again() -> None:
+    """A tenth of a second a run; ours are looked up once."""
+    loaded_by(Counting("stock.duckdb"))
+    assert Counting.asked.count(False) > 5
+    assert Counting.asked.count(True) > 10
+
+
+def test_dlt_makes_files_that_not_every_duckdb_reads_or_that_are_not_compressed() -> None:
+    """In DuckDB's newest format, or in one from before Zstandard; and a column of JSON is like any other."""
+    loaded_by(stock("stock.duckdb"))
+    tags = "select tags['storage_version'] from duckdb_databases() where not internal"
+    assert query(tags, Path("stock.duckdb")) != [("v1.2.0+",)]
+    client: Any = named_dataset(stock("stock.duckdb"), "some").destination_client
+    assert "COMPRESSION" not in client._get_column_def_sql({"name": "a", "data_type": "json"})
+
+
+def test_dlt_takes_defaults_of_a_subclass_for_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which win over those of the environment, so that there is no file; not with ours."""
+    monkeypatch.setenv("DESTINATION__DUCKDB__CREDENTIALS", "some.duckdb")
+    found: Any = named_dataset(duckdb_file.duckdb_file(), "some").destination_client.config
+    assert Path(found.credentials.database).name == "some.duckdb"
+    with pytest.raises(ConfigFieldMissingException, match="credentials"):
+        _ = named_dataset(WithDefaults(), "some").destination_client
+
+
+@pytest.mark.parametrize(
+    ("kind", "failure"), [(stock, DatabaseTransientException), (duckdb_file.duckdb_file, DatabaseTerminalException)]
+)
+def test_dlt_would_try_a_full_disk_again(kind: Any, failure: type[Exception], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four times, with waits; with ours the first is told."""
+    monkeypatch.setenv("DESTINATION__DUCKDB__CREDENTIALS", "full.duckdb")
+    pipeline = dlt.pipeline("full", destination=kind(), dataset_name="some")
+    with pipeline.sql_client() as client, pytest.raises(failure, match="No space left on device"):
+        client.execute_sql("copy (from range(100000)) to '/dev/full' (format csv)")

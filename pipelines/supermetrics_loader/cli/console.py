@@ -36,7 +36,10 @@ _TEAM_COLUMNS = {
 
 
 class TerminalProgress(Collector):
-    """dlt's progress as one line of the terminal: teams fetched, or why nothing moves."""
+    """dlt's progress as one line of the terminal: teams fetched, or why nothing moves.
+
+    What dlt asks its subclasses for, `_start` and `_stop`, it has given names of private methods.
+    """
 
     def __init__(self) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn

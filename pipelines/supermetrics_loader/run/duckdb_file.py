@@ -1,6 +1,7 @@
 """dlt's DuckDB destination with a bounded memory, and files that DuckDB 1.x reads, whichever way the file was named.
 
 The one place that reaches into dlt's own: it makes its SQL client itself, and opens files with no settings of theirs.
+The last tests of tests/run/test_duckdb_file.py are of what dlt's own does: each fails once something here can go.
 """
 
 import errno
@@ -20,7 +21,7 @@ from dlt.common.schema import Schema
 from dlt.common.schema.typing import TColumnSchema
 from dlt.destinations import duckdb
 from dlt.destinations.exceptions import DatabaseTerminalException
-from dlt.destinations.impl.duckdb.configuration import DuckDbBaseCredentials, DuckDbClientConfiguration
+from dlt.destinations.impl.duckdb.configuration import DuckDbClientConfiguration, DuckDbCredentials
 from dlt.destinations.impl.duckdb.duck import DuckDbClient
 from dlt.destinations.impl.duckdb.sql_client import DuckDbSqlClient
 from dlt.destinations.sql_client import raise_open_connection_error
@@ -56,7 +57,7 @@ class duckdb_file(duckdb):  # noqa: N801 - dlt's destinations are named in lower
     """
 
     spec = _Configuration
-    __orig_base__ = duckdb  # where dlt finds which arguments are defaults, to be looked up in its configuration
+    __orig_base__ = duckdb  # where dlt finds which arguments are defaults, which do not win over the environment
 
     def __init__(self, **settings: Any) -> None:
         if configured_file() is None:
@@ -142,30 +143,31 @@ class _DuckDbFileSqlClient(DuckDbSqlClient):
         self,
         dataset_name: str,
         staging_dataset_name: str,
-        credentials: DuckDbBaseCredentials,
+        credentials: DuckDbCredentials,
         capabilities: DestinationCapabilitiesContext,
     ) -> None:
         super().__init__(dataset_name, staging_dataset_name, credentials, capabilities)
-        self._given = credentials.global_config or {}  # dlt would have ours win over it
+        self._given = credentials.global_config or {}
         self._bounds_memory = not {"memory_limit", "max_memory"} & set(self._given)
 
     @raise_open_connection_error
     def open_connection(self) -> engine.DuckDBPyConnection:
         """Opens the file, which is made if it is not there."""
-        file = self.credentials._conn_str()
+        file = self.credentials.database
         if not (self.credentials.read_only or self.credentials.external_conn() or Path(file).exists()):
             version = self._given.get("storage_compatibility_version", STORAGE_VERSION)
             engine.connect(file, config={"storage_compatibility_version": version}).close()
-        if self._bounds_memory:
-            self._global_config["memory_limit"] = MEMORY_LIMIT
-        if self._bounds_memory and self.too_low:
-            del self._global_config["memory_limit"]
         connection: engine.DuckDBPyConnection = super().open_connection()
-        if self._bounds_memory and self.too_low:  # the file may have been open all the while, with the limit
-            connection.execute("RESET GLOBAL memory_limit")  # in DuckDB 1.x it only says so until it is set
-            ((most,),) = connection.execute("SELECT current_setting('memory_limit')").fetchall()
-            connection.execute(f"SET GLOBAL memory_limit = '{most}'")
+        if self._bounds_memory:
+            connection.execute(f"SET GLOBAL memory_limit = '{self._limit(connection)}'")
         return connection
+
+    def _limit(self, connection: engine.DuckDBPyConnection) -> str:
+        if not self.too_low:
+            return MEMORY_LIMIT
+        connection.execute("RESET GLOBAL memory_limit")  # in DuckDB 1.x it only says so until it is set
+        ((most,),) = connection.execute("SELECT current_setting('memory_limit')").fetchall()
+        return str(most)
 
     @classmethod
     def _make_database_exception(cls, ex: Exception) -> Exception:

@@ -118,11 +118,11 @@ class SupermetricsClient:
         return answer
 
     def _exchange(self, request: Request) -> Answer:
-        response = self._get(request)
-        if isinstance(response, SupermetricsError):
-            raise response
+        received = self._get(request)
+        if isinstance(received, SupermetricsError):
+            raise received
         try:
-            return self._read(response, request.team_id)
+            return self._read(*received, request.team_id)
         except SupermetricsError:
             self.disconnect()
             raise
@@ -131,8 +131,8 @@ class SupermetricsClient:
         """Whether the answer's request id is that of another request's answer: an answer that was sent twice."""
         return answer.request_id is not None and self._answered.setdefault(answer.request_id, request) != request
 
-    def _get(self, request: Request) -> Response | SupermetricsError:
-        """Sends the request. Returns a failure instead of raising it: urllib3's frames hold headers with the token."""
+    def _get(self, request: Request) -> tuple[Response, bytes] | SupermetricsError:
+        """The head and the body. A failure is returned, not raised: urllib3's frames hold headers with the token."""
         response: Response | None = None
         try:
             response = self._network.session().get(
@@ -154,10 +154,9 @@ class SupermetricsClient:
                 status_code=response.status_code,
                 request_id=self._scrubbed_request_id(response),
             )
-        response._content = body
-        self._scrub_answer(response)
+        body = self._scrub_answer(response, body)
         self.budget.note(*(_count(response.headers.get(f"X-RateLimit-{name}")) for name in ("Limit", "Remaining")))
-        return response
+        return response, body
 
     def _body(self, response: Response) -> bytes | None:
         """The body, unpacked; None if it goes beyond the limit, packed or unpacked."""
@@ -170,10 +169,10 @@ class SupermetricsClient:
             chunks.append(chunk)
         return b"".join(chunks)
 
-    def _read(self, response: Response, team_id: int) -> Answer:
+    def _read(self, response: Response, body: bytes, team_id: int) -> Answer:
         request_id = _request_id(response.headers.get("X-Request-Id"))
         if response.status_code >= 400:
-            raise self._api_error(response, team_id, request_id)
+            raise self._api_error(response, body, team_id, request_id)
         if response.status_code != 200:
             raise SupermetricsContractError(
                 f"Expected status 200, the API answered {response.status_code}"
@@ -183,7 +182,7 @@ class SupermetricsClient:
                 request_id=request_id,
             )
         try:
-            payload = parse_json(response.content)
+            payload = parse_json(body)
         except NotJsonError:
             payload = None
         except RefusedJsonError as refused:
@@ -195,20 +194,21 @@ class SupermetricsClient:
             ) from None
         if payload is None:
             raise SupermetricsUnreadableError(
-                f"Expected JSON, {_described(response)} arrived",
+                f"Expected JSON, {_described(response, body)} arrived",
                 team_id=team_id,
                 status_code=response.status_code,
                 request_id=request_id,
             )
         remaining = _count(response.headers.get("X-RateLimit-Remaining"))
-        body = response.content
         return Answer(payload, response.status_code, request_id, remaining, len(body), rb"\u0000" in body)
 
-    def _api_error(self, response: Response, team_id: int, header_request_id: str | None) -> SupermetricsError:
+    def _api_error(
+        self, response: Response, body: bytes, team_id: int, header_request_id: str | None
+    ) -> SupermetricsError:
         """The error envelope as a typed error. Texts of the server are scrubbed: one may quote the token back."""
-        envelope = _decoded(response)
+        envelope = _decoded(body)
         error, meta = _member(envelope, "error"), _member(envelope, "meta")
-        message = _text(error.get("message")) or f"{response.reason or 'Error'} ({_described(response)})"
+        message = _text(error.get("message")) or f"{response.reason or 'Error'} ({_described(response, body)})"
         description = _text(error.get("description"))
         return api_error_class(response.status_code)(
             self._scrub(message[:1000]),
@@ -221,14 +221,18 @@ class SupermetricsClient:
             key_from=self._auth.api_key.came_from if response.status_code == 401 else None,
         )
 
-    def _scrub_answer(self, response: Response) -> None:
-        """Takes the token out of an answer that quotes it back, before any of it reaches a message, a row or a file."""
+    def _scrub_answer(self, response: Response, body: bytes) -> bytes:
+        """Takes the token out of an answer that quotes it back, before any of it reaches a message, a row or a file.
+
+        Returns:
+            The body without it.
+        """
         if len(self._auth.api_key) < _SHORTEST_KEY:
-            return
-        response._content = response.content.replace(self._auth.api_key.encode(), b"***")
+            return body
         response.reason = self._scrub(response.reason or "")
         for name, value in response.headers.items():
             response.headers[name] = self._scrub(value)
+        return body.replace(self._auth.api_key.encode(), b"***")
 
     def _scrubbed_request_id(self, response: Response) -> str | None:
         return _request_id(self._scrub(response.headers.get("X-Request-Id", "")))
@@ -248,17 +252,17 @@ class _BearerAuth(AuthBase):
         return request
 
 
-def _decoded(response: Response) -> Any:
+def _decoded(body: bytes) -> Any:
     """The body's JSON; None when it is none."""
     try:
-        return parse_json(response.content)
+        return parse_json(body)
     except (NotJsonError, RefusedJsonError):
         return None
 
 
-def _described(response: Response) -> str:
+def _described(response: Response, body: bytes) -> str:
     content_type = response.headers.get("Content-Type", "no content type").split(";")[0][:100]
-    return f"{len(response.content)} bytes of {content_type}"
+    return f"{len(body)} bytes of {content_type}"
 
 
 def _member(envelope: Any, name: str) -> Mapping[str, Any]:

@@ -71,7 +71,8 @@ class _Answer(http.client.HTTPResponse):
         if timeout := sock.gettimeout():
             self.fp = _Stream(_UntilDeadline(self.fp.detach(), sock, time.monotonic() + timeout), sock)
 
-    # a private name of http.client: the one place at which it skips a 100, and would take a 103 for the answer
+    # a private name of http.client: the one place at which it skips a 100, and would take a 103 for the answer, as the
+    # test of Python's own client in tests/api/test_connections.py shows
     def _read_status(self) -> tuple[str, int, str]:
         version, status, reason = super()._read_status()  # type: ignore[misc]  # not in typeshed
         while 102 <= status < 200:
