@@ -400,9 +400,10 @@ def test_what_was_not_loaded_is_read_without_making_anything(place: Place, sandb
     """Neither a database nor, in one that is there, a second dataset."""
     sandbox.add_connector(TEAM, "A", configuration=configuration(a=1))
     for dataset in ("supermetrics", "other"):
+        destination = place.destination()
         before = sorted(place.folder.rglob("*"))
         with pytest.raises(NothingLoadedError):
-            read_changes(place.destination(), dataset)
+            read_changes(destination, dataset)
         assert sorted(place.folder.rglob("*")) == before
         place.load(sandbox)
 

@@ -132,7 +132,7 @@ def clickhouse_url(clickhouse_engine: Any) -> str:
 def bigquery_url() -> Iterator[str]:
     """An emulator of BigQuery: a server of its REST interface whose SQL runs on DuckDB; the address of its project."""
     from dlt.common.configuration.specs import GcpServiceAccountCredentials  # noqa: PLC0415 - installed where it is tested
-    from google.auth.credentials import AnonymousCredentials  # noqa: PLC0415 - as above
+    from google.auth.credentials import AnonymousCredentials  # noqa: PLC0415 - it comes with the emulator
 
     server = _EMULATOR_OF_BIGQUERY
     port, grpc_port = free_port(), free_port()

@@ -31,7 +31,7 @@ class Strategy:
     """How one destination is written.
 
     Attributes:
-        way: See above; None when nothing but snapshots would work there.
+        way: The way of writing; None when nothing but snapshots would work there.
         file_format: dlt's loader file format; None for the destination's own choice.
         why: The reason, for the log.
         table_format: Format of the tables where a destination knows several.
