@@ -218,17 +218,22 @@ def test_dlt_attach_opens_the_file_that_was_loaded(
 
 
 @pytest.mark.parametrize(
-    ("given", "limit"), [({}, "96.0 MiB"), ({"threads": 1}, "96.0 MiB"), ({"memory_limit": "100MiB"}, "100.0 MiB")]
+    ("given", "limit", "threads"),
+    [
+        ({}, "96.0 MiB", 1),
+        ({"threads": 3}, "96.0 MiB", 3),
+        ({"worker_threads": 3}, "96.0 MiB", 3),
+        ({"memory_limit": "100MiB"}, "100.0 MiB", 1),
+    ],
 )
 def test_what_dlt_is_told_of_duckdb_comes_first(
-    given: dict[str, Any], limit: str, monkeypatch: pytest.MonkeyPatch
+    given: dict[str, Any], limit: str, threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`global_config` is where a person sets the one number."""
     monkeypatch.setenv("DESTINATION__DUCKDB__CREDENTIALS__GLOBAL_CONFIG", json.dumps(given))
     with make_pipeline("settings").sql_client() as client:
         assert client.execute_sql("select current_setting('memory_limit')") == [(limit,)]
-        if "threads" in given:
-            assert client.execute_sql("select current_setting('threads')") == [(1,)]
+        assert client.execute_sql("select current_setting('threads')") == [(threads,)]
 
 
 def test_a_file_of_the_old_default_name_is_mentioned(api: Sandbox, caplog: pytest.LogCaptureFixture) -> None:
