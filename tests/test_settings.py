@@ -21,6 +21,7 @@ from supermetrics_connectors.settings import (
     Settings,
     parse_api_key,
     parse_base_url,
+    parse_since,
     parse_team_ids,
     resolve,
 )
@@ -262,3 +263,17 @@ def test_settings_are_normalised_together() -> None:
     settings = checked(team_ids="2,1", api_key=f"Bearer {TOKEN}", base_url="https://host/", logs_since="2w")
     assert (settings.team_ids, settings.api_key, settings.base_url) == ([2, 1], TOKEN, "https://host")
     assert (settings.logs_since, settings.include_configs, settings.full_refresh) == (timedelta(14), False, False)
+
+
+@pytest.mark.parametrize(("text", "days"), [("525600m", 365), (" 8760h ", 365), ("36525d", 36525), ("2w", 14)])
+def test_logs_are_asked_for_as_far_back_as_is_said(text: str, days: int) -> None:
+    """In whichever unit."""
+    assert parse_since(text) == timedelta(days)
+
+
+@pytest.mark.parametrize("text", ["36526d", "9999999w", "0d", "1y", "-1d", "", 7])
+def test_a_time_that_no_log_has_is_refused(text: object) -> None:
+    """Nor could it be subtracted from today."""
+    with pytest.raises(SupermetricsConfigurationError) as refused:
+        parse_since(text)
+    assert str(refused.value).startswith(f"logs_since is {text!r}, expected a number of weeks, days, hours or minutes")

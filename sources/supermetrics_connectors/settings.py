@@ -34,6 +34,7 @@ DEFAULT_MAX_ANSWER_BYTES = 2**30
 """A GiB: a thousand connectors, the most that the API lists, with configurations of a megabyte each."""
 
 DEFAULT_LOGS_SINCE = "30d"
+_LONGEST = timedelta(days=36525)
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _P = ParamSpec("_P")
 
@@ -210,15 +211,17 @@ def parse_since(text: object) -> timedelta:
     duration = parse_duration(text.strip()) if isinstance(text, str) else None
     if not duration:
         raise SupermetricsConfigurationError(
-            f"logs_since is {text!r}, expected a number of weeks, days, hours or minutes such as 2w, 7d, 12h or 30m"
+            f"logs_since is {text!r}, expected a number of weeks, days, hours or minutes, a hundred years at most, "
+            "such as 2w, 7d, 12h or 30m"
         )
     return duration
 
 
 def parse_duration(text: str) -> timedelta | None:
-    """Reads `2w`, `7d`, `24h` or `30m`; None of anything else."""
-    match = re.fullmatch(r"([0-9]{1,5})([mhdw])", text)
-    return timedelta(**{_UNITS[match[2]]: int(match[1])}) if match else None
+    """Reads `2w`, `7d`, `24h` or `30m`; None of anything else, and of more than a hundred years."""
+    match = re.fullmatch(r"([0-9]{1,7})([mhdw])", text)
+    duration = timedelta(**{_UNITS[match[2]]: int(match[1])}) if match else None
+    return duration if duration is None or duration <= _LONGEST else None
 
 
 def parse_team_ids(team_ids: object) -> list[int]:

@@ -12,6 +12,7 @@ import pytest
 from dlt.common.pipeline import LoadInfo
 
 from supermetrics_connectors import supermetrics_source
+from supermetrics_connectors.api import neighbours
 from supermetrics_connectors.exceptions import SupermetricsConfigurationError, SupermetricsUnauthorizedError
 from supermetrics_connectors.tables.contracts import ADDED, CONTRACTS
 from supermetrics_loader.cli.main import run
@@ -290,6 +291,29 @@ def test_a_log_that_the_limit_cuts_short_leaves_no_gap(fleet: Sandbox, load: Loa
     load(TEAM, **wish)
     assert len(rows("connector_logs", "id", where="connector_identifier = 'C0'")) == 26
     assert len(rows("connector_logs", "id")) == 30
+
+
+def test_a_log_longer_than_the_limit_is_had_in_several_hours(
+    fleet: Sandbox, load: Load, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its older part first, so that whenever a run ends nothing is missing before what is there."""
+    monkeypatch.setattr(neighbours, "LONG", 3)
+    fleet.log_page, fleet.rate_limit = 5, 120
+    fleet.add_log(TEAM, "C0", *[entry(f"n{n:03}", minutes(3 * n + 1)) for n in range(400)])
+    ages = {"0-x": 600} | {f"n{n:03}": 3 * n + 1 for n in range(400)}
+    everything = sorted(ages, key=ages.__getitem__, reverse=True)
+    wish = {"api_key": fleet.token, "base_url": fleet.url, "include_logs": True, "logs_since": "1d", **ONE_BY_ONE}
+    stored: list[list[str]] = [[]]
+    while len(stored[-1]) < len(everything):
+        assert len(stored) < 12
+        fleet._window_ends = 0.0  # an hour later
+        load(TEAM, **wish)
+        stored.append([id_ for (id_,) in rows("connector_logs", "id", where="connector_identifier = 'C0'")])
+        assert sorted(stored[-1]) == sorted(everything[: len(stored[-1])])
+    assert len(stored) > 3
+    load(TEAM, **wish)
+    assert rows("fetches", "status", where="connector_identifier = 'C0'") == [("ok",)]
+    assert len(rows("connector_logs", "id", where="connector_identifier = 'C0'")) == len(everything)
 
 
 def test_a_429_ends_the_rest_in_good_order(api: Sandbox, load: Load, rows: Rows) -> None:

@@ -106,6 +106,7 @@ class Backwards:
         floor: Entries older than this are not wanted.
         ceiling: Nor are those newer than this.
         limit: Entries that a page may have.
+        from_ceiling: Whether to begin there, and not at the newest entry.
 
     Attributes:
         crowded: Moments that so many entries share that there may be more than the API can be asked for.
@@ -115,6 +116,7 @@ class Backwards:
     floor: datetime
     ceiling: datetime = _END
     limit: int = PAGE
+    from_ceiling: bool = False
     crowded: list[datetime] = field(default_factory=list)
 
     def __iter__(self) -> Iterator[list[Record]]:
@@ -128,7 +130,7 @@ class Backwards:
         Raises:
             UnexpectedError: The API does not page backwards.
         """
-        before: datetime | None = None
+        before = self.ceiling + _SECOND if self.from_ceiling else None
         oldest = _END
         known: dict[str, datetime] = {}  # those that may come again
         steps: Iterator[timedelta] = iter(())

@@ -7,6 +7,7 @@ connector's matter: an error is noted, and the others go on.
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import IO, Literal
@@ -24,6 +25,7 @@ from ..settings import Settings
 from .budget import BudgetReachedError
 from .checks import Record, UnexpectedError, parse_timestamp
 from .client import Answer, SupermetricsClient
+from .listing import LONG_AGO
 from .logs import Backwards, Page, ask_logs, read_logs
 from .secrets import ask_secrets, read_secrets
 from .teams import ask_team, read_team
@@ -38,6 +40,13 @@ AHEAD = OVERLAP / 4
 """How far the API's clock may be ahead. An entry beyond waits for a later run: as the newest it would hide others."""
 _SPOOL_BYTES = 2**20
 """Entries of a connector, in bytes, that are kept in memory until the last of its pages is there; more go to a file."""
+LONG = 50
+"""Pages of a log that are read before the rest of it is divided: its older half is read first then, and so on.
+
+What has no gap before it can be written, so that a run that is ended by the rate limit has got on.
+"""
+_SHORTEST = timedelta(minutes=1)
+"""A part of a log that is not divided."""
 _FAILURES_IN_A_ROW = 5
 
 
@@ -71,7 +80,7 @@ class Fetched:
         status: `ok`; `incomplete` where there is more than was answered; `failed` with an error; `interrupted` where
             the rate limit was reached before all pages were there; `postponed` where nothing was asked.
         records: What was answered, but for logs.
-        entries: What was answered of a log.
+        entries: What was answered of a log, as far as no older entry is missing; it may be written whatever the status.
         error: What went wrong.
         note: What else is to be said.
         request_id: The API's request id of the last request.
@@ -103,8 +112,8 @@ def floor(asked_at: datetime, since: timedelta, newest: datetime | None) -> date
 class Spool:
     """Entries of a log on their way: few in memory, many in a file without a name.
 
-    They are kept until the last page is there. Written before that, the newest entry would say that all older ones are
-    stored too, and a run that ended between two pages would leave a gap for ever.
+    They are kept until all older ones are there. Written before that, the newest entry would say that these are stored
+    too, and a run that ended between two pages would leave a gap for ever.
     """
 
     def __init__(self) -> None:
@@ -116,6 +125,11 @@ class Spool:
         if entries:
             self._file.write(canonical_json(entries) + b"\n")
             self.length += len(entries)
+
+    def move_to(self, other: "Spool", after: datetime) -> None:
+        """Gives another one the entries that are newer than a moment, and forgets them."""
+        for entries in self.pages():
+            other.add([entry for entry in entries if entry["log_time"] > after])
 
     def pages(self) -> Iterator[list[Record]]:
         """Yields them page by page, once."""
@@ -197,13 +211,35 @@ class Asking:
 
     def _logs(self, found: Fetched) -> None:
         found.entries = Spool()
-        paging = Backwards(lambda before: self._page(found, before), self._floor(found), found.fetched_at + AHEAD)
-        for entries in paging:
-            found.entries.add([found.wish.key | entry for entry in entries])
+        self._read_log(found, found.entries, self._floor(found), found.fetched_at + AHEAD, is_newest=True)
+
+    def _read_log(
+        self, found: Fetched, kept: Spool, start: datetime, end: datetime, *, is_newest: bool = False
+    ) -> None:
+        """Reads a part of a log; of a long one the newest pages, the older half of the rest, and the other half."""
+        paging = Backwards(lambda before: self._page(found, before), start, end, from_ceiling=not is_newest)
+        with closing(Spool()) as newest:
+            oldest = self._read_pages(found, paging, newest)
+            if oldest:
+                middle = start + (oldest - start) / 2
+                self._read_log(found, kept, start, middle)
+                self._read_log(found, kept, middle + timedelta.resolution, oldest)
+            newest.move_to(kept, oldest or LONG_AGO)
         if paging.crowded:
             times = ", ".join(moment.isoformat() for moment in paging.crowded[:3])
             found.status = "incomplete"
             found.note = f"More entries share one time than the API can be asked for; some may be missing at {times}."
+
+    def _read_pages(self, found: Fetched, paging: Backwards, spool: Spool) -> datetime | None:
+        """Reads all pages, or of a long log the first ones and returns the time of the oldest entry then."""
+        oldest = paging.ceiling
+        for number, entries in enumerate(paging, 1):
+            spool.add([found.wish.key | entry for entry in entries])
+            times: list[datetime] = [entry["log_time"] for entry in entries]
+            oldest = min([oldest, *times])
+            if number >= LONG and oldest - paging.floor > _SHORTEST:
+                return oldest
+        return None
 
     def _floor(self, found: Fetched) -> datetime:
         newest = self._newest.get((found.wish.team_id, found.wish.connector_identifier))
@@ -222,18 +258,11 @@ class Asking:
 
 
 def _break_off(found: Fetched, reason: str) -> None:
-    """Nothing of it is kept: what is written must reach what is stored."""
-    _forget(found)
+    found.records = []
     found.status, found.note = "interrupted" if found.http_status else "postponed", reason
 
 
 def _fail(found: Fetched, error: SupermetricsError) -> None:
-    _forget(found)
+    found.records = []
     found.status, found.error = "failed", error
     found.http_status, found.request_id = error.status_code, error.request_id
-
-
-def _forget(found: Fetched) -> None:
-    if found.entries is not None:
-        found.entries.close()
-    found.entries, found.records = None, []
