@@ -1,0 +1,199 @@
+"""Random months of a team whose connectors make calls and have secrets: no gap, nothing twice."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+from collections import Counter
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import dlt
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+
+from supermetrics_connectors.api import neighbours
+from supermetrics_loader.run.load import run_load
+from supermetrics_loader.sandbox import Fault, Sandbox
+from tests.helpers.warehouse import Warehouse
+
+MONTHS = int(os.environ.get("MODEL_TEST_MONTHS", "5"))
+"""Histories tried; each has up to 20 events."""
+TEAM = 7
+IDENTIFIERS = ["A", "B-2", "c_3"]
+identifiers = st.sampled_from(IDENTIFIERS)
+minutes = st.sampled_from([0, 1, 30, 240]).map(lambda count: timedelta(minutes=count))
+
+
+class Owner(RuleBasedStateMachine):
+    """A team's connectors in the API, and the pipeline that loads what they did."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path.cwd() / "owner"
+        self.warehouse = Warehouse(self.folder / "warehouse.duckdb")
+        self.ids = itertools.count()
+        self.clock = datetime.now(timezone.utc).replace(microsecond=0) - timedelta(days=20)
+        self.sandbox = Sandbox(teams={TEAM: [{"connector_identifier": name} for name in IDENTIFIERS]}).start()
+        self.sandbox.log_page = 4
+        self.calls: dict[tuple[str, str], datetime] = {}
+
+    def teardown(self) -> None:
+        """Leaves nothing to the next owner."""
+        self.sandbox.stop()
+        shutil.rmtree(self.folder)
+
+    @initialize()
+    def begin(self) -> None:
+        """Each owner begins with an empty warehouse."""
+        self.folder.mkdir()
+        for name in IDENTIFIERS:
+            self.sandbox.set_secrets(TEAM, name, {})
+
+    @rule(name=identifiers, count=st.integers(1, 40), pause=minutes)
+    def call(self, name: str, count: int, pause: timedelta) -> None:
+        """Calls of a connector, two at each moment."""
+        self.clock += pause
+        self._log(name, [self.clock + timedelta(seconds=number // 2) for number in range(count)])
+        self.clock += timedelta(seconds=count)
+
+    @rule(name=identifiers, late=st.integers(0, 50 * 60))
+    def log_late(self, name: str, late: int) -> None:
+        """A call that appears in the log up to an hour after others."""
+        self._log(name, [self.clock - timedelta(seconds=late, milliseconds=500)])
+
+    def _log(self, name: str, times: list[datetime]) -> None:
+        if name not in self._names():
+            return
+        for moment in times:
+            id_ = f"{next(self.ids)}-x"
+            self.sandbox.add_log(TEAM, name, {"id": id_, "log_time": moment.isoformat(), "status": 200})
+            self.calls[name, id_] = moment
+
+    @rule(name=identifiers, secrets=st.dictionaries(st.sampled_from("xyz"), st.sampled_from(["key", "token"])))
+    def set_secrets(self, name: str, secrets: dict[str, str]) -> None:
+        """Other secrets, or other names of them."""
+        if name in self._names():
+            self.sandbox.set_secrets(TEAM, name, secrets)
+
+    @rule(name=identifiers)
+    def delete(self, name: str) -> None:
+        """Deletes a connector; of the last one there is nothing more to tell."""
+        if name in self._names() and len(self._names()) > 1:
+            self.sandbox.delete_connector(TEAM, name)
+
+    @rule(name=identifiers, table=st.sampled_from(["connector_logs", "connector_secrets", "fetches"]))
+    def lose_rows(self, name: str, table: str) -> None:
+        """Somebody deletes the rows of a connector."""
+        self._touch(f"delete from {table} where connector_identifier = '{name}'")
+
+    @rule(name=identifiers, hours=st.integers(0, 24))
+    def lose_the_newest(self, name: str, hours: int) -> None:
+        """Somebody deletes the end of a log."""
+        newest = f"(select max(log_time) from connector_logs where connector_identifier = '{name}')"
+        beyond = f"log_time >= {newest} - interval {hours} hour"
+        self._touch(f"delete from connector_logs where connector_identifier = '{name}' and {beyond}")
+
+    @rule(table=st.sampled_from(["connector_logs", "connector_secrets", "fetches"]))
+    def drop_a_table(self, table: str) -> None:
+        """Somebody drops one."""
+        self._touch(f"drop table if exists {table}")
+
+    @rule()
+    def back_up(self) -> None:
+        """Keeps a copy of the file."""
+        if self.warehouse.path.exists():
+            shutil.copy(self.warehouse.path, self.folder / "backup")
+
+    @rule()
+    def restore_the_backup(self) -> None:
+        """Puts the copy back."""
+        if (self.folder / "backup").exists():
+            shutil.copy(self.folder / "backup", self.warehouse.path)
+
+    @rule(logs=st.booleans(), secrets=st.booleans(), limit=st.sampled_from([10, 24, 60, 5000, 5000]))
+    def run(self, logs: bool, secrets: bool, limit: int) -> None:
+        """A run, often with too little left of the hour."""
+        self.sandbox.rate_limit, self.sandbox._window_ends = limit, 0.0
+        self._run(logs, secrets)
+
+    @rule(name=identifiers, answered=st.integers(0, 3))
+    def run_while_a_log_fails(self, name: str, answered: int) -> None:
+        """A run in which a connector's log fails, at the beginning or between two pages."""
+        self.sandbox.rate_limit = 5000
+        if answered:
+            self.sandbox.fault(Fault(200), path=f"/{name}/logs", times=answered)
+        self.sandbox.fault(Fault(403), path=f"/{name}/logs", times=100)
+        self._run(True, True)
+        self.sandbox.clear_faults()
+
+    def _names(self) -> list[str]:
+        return [each["connector_identifier"] for each in self.sandbox.connectors(TEAM)]
+
+    def _touch(self, sql: str) -> None:
+        if self.warehouse.path.exists():
+            self.warehouse.query(sql)
+
+    def _run(self, logs: bool, secrets: bool) -> None:
+        pipeline = dlt.pipeline(
+            "model",
+            destination=dlt.destinations.duckdb(str(self.warehouse.path)),
+            dataset_name=self.warehouse.schema,
+            pipelines_dir=str(self.folder / "worker"),
+        )
+        given: dict[str, Any] = {
+            "team_ids": [TEAM],
+            "api_key": self.sandbox.token,
+            "base_url": self.sandbox.url,
+            "workers": 1,
+        }
+        result = run_load(pipeline, **given, include_logs=logs, include_secrets=secrets)
+        is_whole = result.left is None and not result.failing
+        if logs:
+            self._check_logs(is_whole)
+        if secrets and is_whole:
+            self._check_secrets()
+
+    def _check_logs(self, is_whole: bool) -> None:
+        rows = self.warehouse.query("select connector_identifier as name, id, log_time from connector_logs")
+        stored = Counter((row["name"], row["id"]) for row in rows)
+        assert max(stored.values(), default=1) == 1, "stored twice"
+        assert stored.keys() <= self.calls.keys()
+        for name in self._names():
+            newest = max((row["log_time"] for row in rows if row["name"] == name), default=None)
+            until = self.clock + timedelta(days=1) if is_whole else newest and newest - neighbours.OVERLAP
+            expected = {key for key, moment in self.calls.items() if key[0] == name and until and moment < until}
+            assert expected <= stored.keys(), "a gap"
+
+    def _check_secrets(self) -> None:
+        rows = self.warehouse.query(
+            "select connector_identifier, secret_placeholder, secret_name from connector_secrets"
+        )
+        listed = [
+            {"connector_identifier": name, **secret}
+            for name in self._names()
+            for secret in self.sandbox._secrets_of(TEAM, name)
+        ]
+        assert sorted(map(_values, rows)) == sorted(map(_values, listed))
+
+
+def _values(row: dict[str, Any]) -> tuple[str, ...]:
+    return tuple(row[name] for name in ("connector_identifier", "secret_placeholder", "secret_name"))
+
+
+def test_logs_have_no_gap_and_secrets_are_the_apis(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever happens to a team's connectors, to the limit of the hour and to the tables."""
+    monkeypatch.setattr(neighbours, "LONG", 3)
+    run_state_machine_as_test(
+        Owner,
+        settings=settings(
+            max_examples=MONTHS,
+            stateful_step_count=20,
+            suppress_health_check=list(HealthCheck),
+            phases=[Phase.generate],  # shrinking a history takes minutes; it is readable as it is
+        ),
+    )
