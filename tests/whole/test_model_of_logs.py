@@ -50,10 +50,12 @@ class Owner(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        """Each owner begins with an empty warehouse."""
+        """Each owner begins with an empty warehouse, and logs of some hours."""
         self.folder.mkdir()
         for name in IDENTIFIERS:
             self.sandbox.set_secrets(TEAM, name, {})
+            self._log(name, [self.clock + timedelta(minutes=20 * number) for number in range(40)])
+        self.clock += timedelta(hours=14)
 
     @rule(name=identifiers, count=st.integers(1, 40), pause=minutes)
     def call(self, name: str, count: int, pause: timedelta) -> None:

@@ -1,0 +1,131 @@
+"""Commands as a person, a scheduler and a log collector meet them: what they leave their caller, and on disk."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from supermetrics_loader.cli.main import run
+from supermetrics_loader.sandbox import Sandbox
+from supermetrics_loader.sandbox.data import shipped_teams
+
+SCRIPT = str(Path(sys.executable).parent / "supermetrics-connectors")
+CRM, LOYALTY, PODCAST = 936506, 941277, 958014
+"""The shipped teams: 3, 2 and 2 connectors, 6 of them with a configuration."""
+HTML = b"<html><body>502 Bad Gateway</body></html>"
+
+NO_TEAM_IDS = (
+    "No team_ids is set. Set --team ID (repeatable), SOURCES__SUPERMETRICS__TEAM_IDS in the environment, "
+    "or team_ids under [sources.supermetrics] in .dlt/config.toml."
+)
+NO_API_KEY = (
+    "No api_key is set. Set SUPERMETRICS_API_KEY in the environment, "
+    "or api_key under [sources.supermetrics] in .dlt/secrets.toml."
+)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command left its caller."""
+
+    code: int
+    out: str
+    err: str
+
+
+Command = Callable[..., Outcome]
+
+
+def shipped(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
+    """The sandbox with the shipped teams, and the environment that leads to it. Retries do not wait."""
+    for team_id, connectors in shipped_teams().items():
+        sandbox.add_team(team_id, connectors)
+    settings = {
+        "BASE_URL": sandbox.url,
+        "API_KEY": sandbox.token,
+        "TEAM_IDS": ",".join(map(str, sandbox.team_ids)),
+        "REQUEST_BACKOFF_FACTOR": "0",
+    }
+    for name, value in settings.items():
+        monkeypatch.setenv(f"SOURCES__SUPERMETRICS__{name}", value)
+    return sandbox
+
+
+def commands(capsys: pytest.CaptureFixture[str]) -> Command:
+    """Runs a command in this process: `cli("load", "--json")`."""
+
+    def command(*arguments: str) -> Outcome:
+        capsys.readouterr()
+        code = run(list(arguments))
+        return Outcome(code, *capsys.readouterr())
+
+    return command
+
+
+def script(*arguments: str, timeout: float = 60) -> Outcome:
+    """Runs the installed console script to its end, in the current folder and environment."""
+    done = subprocess.run(  # noqa: S603 - the tests make up the commands themselves
+        [SCRIPT, *arguments], capture_output=True, encoding="utf-8", timeout=timeout, check=False
+    )
+    return Outcome(done.returncode, done.stdout, done.stderr)
+
+
+@contextmanager
+def running(*command: str) -> Iterator[subprocess.Popen[str]]:
+    """A process in the background, ended with the block."""
+    process = subprocess.Popen(  # noqa: S603 - the tests make up the commands themselves
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8"
+    )
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def ask(
+    sql: str, file: Path | str = "supermetrics_connectors.duckdb", dataset: str = "supermetrics"
+) -> list[tuple[Any, ...]]:
+    """Asks the DuckDB file that the command line left."""
+    with duckdb.connect(str(file)) as connection:
+        connection.execute(f"set timezone = 'UTC'; set schema = '{dataset}'")
+        return connection.execute(sql).fetchall()
+
+
+def listed(sandbox: Sandbox) -> list[tuple[int, str, str]]:
+    """Team, identifier and name of every connector of the sandbox, sorted."""
+    return sorted(
+        (team_id, one["connector_identifier"], one["name"])
+        for team_id in sandbox.team_ids
+        for one in sandbox.connectors(team_id)
+    )
+
+
+def loaded(file: Path | str = "supermetrics_connectors.duckdb", dataset: str = "supermetrics") -> list[tuple[Any, ...]]:
+    """The same of every row of `connectors`."""
+    return ask("select team_id, connector_identifier, name from connectors order by all", file, dataset)
+
+
+def totals(outcome: Outcome) -> str:
+    """The summary's sentence with the sums, without the seconds."""
+    match = re.search(r"^(Loaded \d+ of \d+ teams) in \d+\.\d s: (.*)\.$", outcome.out, re.MULTILINE)
+    assert match, outcome
+    return f"{match[1]}: {match[2]}"
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Waits for it, not for ever."""
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
