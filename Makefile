@@ -6,7 +6,7 @@ VENV     := .venv
 BIN      := $(VENV)/bin
 STAMP    := $(VENV)/.installed
 DATABASE := supermetrics_connectors.duckdb
-LOWEST   := tests/test_*.py tests/api/test_client.py tests/api/test_listing.py tests/tables/test_tables.py tests/whole/test_incremental.py tests/whole/test_memory.py tests/whole/test_source.py tests/whole/test_upgrade.py
+LOWEST   := tests/test_*.py tests/api/test_client.py tests/api/test_listing.py tests/tables/test_arrow.py tests/whole/test_incremental.py tests/whole/test_memory.py tests/whole/test_source.py tests/whole/test_upgrade.py
 # For folders of tests that plain pytest leaves out, see pyproject.toml.
 ALONE    := -o addopts="-ra --strict-markers --strict-config"
 # BigQuery's emulator takes half a minute a test. All of its tests: make test-warehouses WAREHOUSES=bigquery
