@@ -44,7 +44,7 @@ class Stored:
         """The other tables are empty."""
         return iter(())
 
-    def load(self, api: Sandbox) -> None:
+    def load(self, api: Sandbox, workers: int = 2) -> None:
         """One run: all that is found is written at its end."""
         checked = resolve(
             team_ids=[TEAM],
@@ -53,7 +53,7 @@ class Stored:
             include_logs=True,
             logs_since="7d",
             request_max_attempts=1,
-            workers=2,
+            workers=workers,
         )
         found = Neighbours(checked, lambda: cast("Reader", self))
         with closing(Fetcher(checked, str.lower)) as fetcher:
@@ -102,3 +102,28 @@ def test_every_entry_is_stored_once(server: Sandbox, runs: list[Any], page: int,
     stored.load(server)
     found = [(row["connector_identifier"], row["id"]) for row in stored.entries]
     assert sorted(found) == sorted(written)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5])
+def test_long_logs_get_on_in_each_hour(workers: int) -> None:
+    """From their beginning, whatever else is asked for at the time; and in one run hardly a page is asked for twice."""
+    names = "ABCDE"
+    stored = Stored()
+    with Sandbox(teams={TEAM: [{"connector_identifier": name} for name in names]}, rate_limit=160) as api:
+        api.log_page = 5
+        written = {name: [f"{name}{n:03}" for n in range(300)] for name in names}
+        for name, ids in written.items():
+            times = [START - timedelta(minutes=10 * n) for n in reversed(range(len(ids)))]
+            made = zip(ids, times, strict=True)
+            api.add_log(TEAM, name, *[{"id": id_, "log_time": time.isoformat()} for id_, time in made])
+        before = -1
+        while len(stored.entries) < sum(map(len, written.values())):
+            assert len(stored.entries) > before, "an hour was of no use"
+            before, asked = len(stored.entries), len(api.requests)
+            api._window_ends = 0.0  # an hour later
+            stored.load(api, workers)
+            pages = [(request.path, request.query.get("before")) for request in api.requests[asked:]]
+            assert len(pages) - len(set(pages)) <= 1  # where a part has one time only, to see that this is all of it
+            for name, ids in written.items():
+                found = sorted(row["id"] for row in stored.entries if row["connector_identifier"] == name)
+                assert found == ids[: len(found)]

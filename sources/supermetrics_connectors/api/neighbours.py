@@ -40,13 +40,13 @@ AHEAD = OVERLAP / 4
 """How far the API's clock may be ahead. An entry beyond waits for a later run: as the newest it would hide others."""
 _SPOOL_BYTES = 2**20
 """Entries of a connector, in bytes, that are kept in memory until the last of its pages is there; more go to a file."""
-LONG = 50
-"""Pages of a log that are read before the rest of it is divided: its older half is read first then, and so on.
+LONG = 8
+"""Pages of a log read backwards at a stretch. Of a longer one the rest is read from its beginning in such parts.
 
 What has no gap before it can be written, so that a run that is ended by the rate limit has got on.
 """
 _SHORTEST = timedelta(minutes=1)
-"""A part of a log that is not divided."""
+"""A part of a log that is not divided further."""
 _FAILURES_IN_A_ROW = 5
 
 
@@ -157,6 +157,7 @@ class Asking:
         self._column_name = column_name
         self._newest = newest
         self._lock = threading.Lock()
+        self._one_long_log = threading.RLock()
         self._failures = 0
 
     def __call__(self, wish: Wish) -> Fetched:
@@ -213,33 +214,42 @@ class Asking:
         found.entries = Spool()
         self._read_log(found, found.entries, self._floor(found), found.fetched_at + AHEAD, is_newest=True)
 
-    def _read_log(
-        self, found: Fetched, kept: Spool, start: datetime, end: datetime, *, is_newest: bool = False
-    ) -> None:
-        """Reads a part of a log; of a long one the newest pages, the older half of the rest, and the other half."""
+    def _read_log(self, found: Fetched, kept: Spool, start: datetime, end: datetime, *, is_newest: bool = False) -> int:
+        """Reads a part of a log, of a long one the newest pages and then the rest; returns how many, `LONG` at most."""
         paging = Backwards(lambda before: self._page(found, before), start, end, from_ceiling=not is_newest)
         with closing(Spool()) as newest:
-            oldest = self._read_pages(found, paging, newest)
+            pages, oldest = self._read_pages(found, paging, newest)
             if oldest:
-                middle = start + (oldest - start) / 2
-                self._read_log(found, kept, start, middle)
-                self._read_log(found, kept, middle + timedelta.resolution, oldest)
+                with self._one_long_log:
+                    self._read_rest(found, kept, start, oldest, max(end - oldest, _SHORTEST))
             newest.move_to(kept, oldest or LONG_AGO)
         if paging.crowded:
             times = ", ".join(moment.isoformat() for moment in paging.crowded[:3])
             found.status = "incomplete"
             found.note = f"More entries share one time than the API can be asked for; some may be missing at {times}."
+        return pages
 
-    def _read_pages(self, found: Fetched, paging: Backwards, spool: Spool) -> datetime | None:
-        """Reads all pages, or of a long log the first ones and returns the time of the oldest entry then."""
-        oldest = paging.ceiling
-        for number, entries in enumerate(paging, 1):
+    def _read_rest(self, found: Fetched, kept: Spool, start: datetime, end: datetime, step: timedelta) -> None:
+        """Reads a part of a log from its beginning, in steps of so few pages as can be lost."""
+        while start <= end:
+            until = min(start + step, end)
+            pages = self._read_log(found, kept, start, until)
+            start = until + timedelta.resolution
+            if pages <= LONG // 2:
+                step *= 2
+            elif pages >= LONG:
+                step = max(step / 2, _SHORTEST)
+
+    def _read_pages(self, found: Fetched, paging: Backwards, spool: Spool) -> tuple[int, datetime | None]:
+        """Reads all pages, or of a long log the first ones; tells how many, and the time of the oldest entry then."""
+        pages, oldest = 0, paging.ceiling
+        for pages, entries in enumerate(paging, 1):
             spool.add([found.wish.key | entry for entry in entries])
             times: list[datetime] = [entry["log_time"] for entry in entries]
             oldest = min([oldest, *times])
-            if number >= LONG and oldest - paging.floor > _SHORTEST:
-                return oldest
-        return None
+            if pages >= LONG and oldest - paging.floor > _SHORTEST:
+                return pages, oldest
+        return pages, None
 
     def _floor(self, found: Fetched) -> datetime:
         newest = self._newest.get((found.wish.team_id, found.wish.connector_identifier))
