@@ -27,6 +27,7 @@ TEAM = 7
 IDENTIFIERS = ["A", "B-2"]
 identifiers = st.sampled_from(IDENTIFIERS)
 often = st.sampled_from([True, True, True, False])
+gaps = st.sampled_from([timedelta(seconds=0.5), timedelta(minutes=10)])
 minutes = st.sampled_from([0, 1, 30, 240]).map(lambda count: timedelta(minutes=count))
 
 
@@ -38,9 +39,9 @@ class Owner(RuleBasedStateMachine):
         self.folder = Path.cwd() / "owner"
         self.warehouse = Warehouse(self.folder / "warehouse.duckdb")
         self.ids = itertools.count()
-        self.clock = datetime.now(timezone.utc).replace(microsecond=0) - timedelta(days=20)
+        self.clock = datetime.now(timezone.utc).replace(microsecond=0) - timedelta(days=25)
         self.sandbox = Sandbox(teams={TEAM: [{"connector_identifier": name} for name in IDENTIFIERS]}).start()
-        self.sandbox.log_page = 4
+        self.sandbox.log_page = 5
         self.calls: dict[tuple[str, str], datetime] = {}
 
     def teardown(self) -> None:
@@ -57,12 +58,12 @@ class Owner(RuleBasedStateMachine):
             self._log(name, [self.clock + timedelta(minutes=20 * number) for number in range(40)])
         self.clock += timedelta(hours=14)
 
-    @rule(name=identifiers, count=st.integers(1, 40), pause=minutes)
-    def call(self, name: str, count: int, pause: timedelta) -> None:
+    @rule(name=identifiers, count=st.integers(1, 40), gap=gaps, pause=minutes)
+    def call(self, name: str, count: int, gap: timedelta, pause: timedelta) -> None:
         """Calls of a connector, two at each moment."""
         self.clock += pause
-        self._log(name, [self.clock + timedelta(seconds=number // 2) for number in range(count)])
-        self.clock += timedelta(seconds=count)
+        self._log(name, [self.clock + number // 2 * 2 * gap for number in range(count)])
+        self.clock += count * gap
 
     @rule(name=identifiers, late=st.integers(0, 50 * 60), had=st.booleans())
     def log_late(self, name: str, late: int, had: bool) -> None:
