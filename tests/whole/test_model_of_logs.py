@@ -21,7 +21,7 @@ from supermetrics_loader.run.load import run_load
 from supermetrics_loader.sandbox import Fault, Sandbox
 from tests.helpers.warehouse import Warehouse
 
-MONTHS = int(os.environ.get("MODEL_TEST_MONTHS", "5"))
+MONTHS = int(os.environ.get("MODEL_TEST_MONTHS", "4"))
 """Histories tried; each has up to 20 events."""
 TEAM = 7
 IDENTIFIERS = ["A", "B-2"]
