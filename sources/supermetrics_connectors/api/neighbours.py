@@ -4,6 +4,7 @@ One request a wish, or a page of logs; as long as the rate limit allows it. What
 connector's matter: an error is noted, and the others go on.
 """
 
+import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -25,7 +26,6 @@ from ..settings import Settings
 from .budget import BudgetReachedError
 from .checks import Record, UnexpectedError, parse_timestamp
 from .client import Answer, SupermetricsClient
-from .listing import LONG_AGO
 from .logs import Backwards, Page, ask_logs, read_logs
 from .secrets import ask_secrets, read_secrets
 from .teams import ask_team, read_team
@@ -118,16 +118,18 @@ class Spool:
 
     def __init__(self) -> None:
         self._file: IO[bytes] = tempfile.SpooledTemporaryFile(_SPOOL_BYTES)  # noqa: SIM115 - closed when it has been read
-        self.length = 0
 
     def add(self, entries: list[Record]) -> None:
         """Keeps the entries of a page."""
         if entries:
             self._file.write(canonical_json(entries) + b"\n")
-            self.length += len(entries)
 
-    def move_to(self, other: "Spool", after: datetime) -> None:
-        """Gives another one the entries that are newer than a moment, and forgets them."""
+    def move_to(self, other: "Spool", after: datetime | None) -> None:
+        """Gives another one all entries, or those that are newer than a moment, and forgets them."""
+        if after is None:  # as they are: most logs are short, and need not be read and written once more
+            self._file.seek(0)
+            shutil.copyfileobj(self._file, other._file)
+            return
         for entries in self.pages():
             other.add([entry for entry in entries if entry["log_time"] > after])
 
@@ -222,7 +224,7 @@ class Asking:
             if oldest:
                 with self._one_long_log:
                     self._read_rest(found, kept, start, oldest, max(end - oldest, _SHORTEST))
-            newest.move_to(kept, oldest or LONG_AGO)
+            newest.move_to(kept, oldest)
         if paging.crowded:
             times = ", ".join(moment.isoformat() for moment in paging.crowded[:3])
             found.status = "incomplete"
@@ -268,11 +270,9 @@ class Asking:
 
 
 def _break_off(found: Fetched, reason: str) -> None:
-    found.records = []
     found.status, found.note = "interrupted" if found.http_status else "postponed", reason
 
 
 def _fail(found: Fetched, error: SupermetricsError) -> None:
-    found.records = []
     found.status, found.error = "failed", error
     found.http_status, found.request_id = error.status_code, error.request_id
