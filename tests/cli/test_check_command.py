@@ -9,29 +9,7 @@ from pathlib import Path
 import pytest
 
 from supermetrics_loader.sandbox import Sandbox
-from tests.helpers.commands import (
-    CRM,
-    LOYALTY,
-    PODCAST,
-    Command,
-    commands,
-    shipped,
-)
-
-
-@pytest.fixture
-def api(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
-    """The sandbox with the shipped teams, and the environment that leads to it."""
-    return shipped(sandbox, monkeypatch)
-
-
-@pytest.fixture
-def cli(capsys: pytest.CaptureFixture[str]) -> Command:
-    """Runs a command in this process."""
-    return commands(capsys)
-
-
-# --- check ------------------------------------------------------------------------------------------------------------
+from tests.helpers.commands import CRM, LOYALTY, PODCAST, Command
 
 
 def test_check_asks_for_each_team_once_and_loads_nothing(api: Sandbox, cli: Command) -> None:

@@ -28,28 +28,13 @@ from tests.helpers.commands import (
     Command,
     Outcome,
     ask,
-    commands,
     listed,
     loaded,
     running,
     script,
-    shipped,
     totals,
     wait_until,
 )
-
-
-@pytest.fixture
-def api(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
-    """The sandbox with the shipped teams, and the environment that leads to it."""
-    return shipped(sandbox, monkeypatch)
-
-
-@pytest.fixture
-def cli(capsys: pytest.CaptureFixture[str]) -> Command:
-    """Runs a command in this process."""
-    return commands(capsys)
-
 
 # --- load: what happened? ---------------------------------------------------------------------------------------------
 

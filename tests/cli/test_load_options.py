@@ -8,7 +8,7 @@ from importlib.metadata import version
 import pytest
 
 from supermetrics_loader.sandbox import Fault, Sandbox
-from tests.helpers.console_script import script, with_two_teams
+from tests.helpers.commands import script, with_two_teams
 from tests.helpers.expectations import OTHER, TEAM
 
 

@@ -11,27 +11,7 @@ from dlt.common.configuration.specs.pluggable_run_context import PluggableRunCon
 from supermetrics_loader.run.load import LoadFailedError, run_load
 from supermetrics_loader.run.targets import make_pipeline
 from supermetrics_loader.sandbox import Sandbox
-from tests.helpers.commands import (
-    CRM,
-    Command,
-    commands,
-    shipped,
-)
-
-
-@pytest.fixture
-def api(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
-    """The sandbox with the shipped teams, and the environment that leads to it."""
-    return shipped(sandbox, monkeypatch)
-
-
-@pytest.fixture
-def cli(capsys: pytest.CaptureFixture[str]) -> Command:
-    """Runs a command in this process."""
-    return commands(capsys)
-
-
-# --- which key was used -----------------------------------------------------------------------------------------------
+from tests.helpers.commands import CRM, Command
 
 PLACEHOLDERS = [
     "api_...",

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import duckdb
 import pytest
@@ -18,6 +18,7 @@ import pytest
 from supermetrics_loader.cli.main import run
 from supermetrics_loader.sandbox import Sandbox
 from supermetrics_loader.sandbox.data import shipped_teams
+from tests.helpers.expectations import OTHER, TEAM
 
 SCRIPT = str(Path(sys.executable).parent / "supermetrics-connectors")
 CRM, LOYALTY, PODCAST = 936506, 941277, 958014
@@ -34,8 +35,7 @@ NO_API_KEY = (
 )
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What a command left its caller."""
 
     code: int
@@ -61,7 +61,18 @@ def shipped(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
     return sandbox
 
 
-def commands(capsys: pytest.CaptureFixture[str]) -> Command:
+def with_two_teams(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
+    """Gives each of two teams a connector, and leads commands to the sandbox by their environment."""
+    for team_id in (TEAM, OTHER):
+        sandbox.add_connector(team_id, "A", name="Name A", configuration={"configuration_json": {"a": 1}})
+        monkeypatch.setenv("SOURCES__SUPERMETRICS__TEAM_IDS", ",".join(map(str, sandbox.team_ids)))
+    monkeypatch.setenv("SUPERMETRICS_API_KEY", sandbox.token)
+    monkeypatch.setenv("SOURCES__SUPERMETRICS__BASE_URL", sandbox.url)
+    return sandbox
+
+
+@pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str]) -> Command:
     """Runs a command in this process: `cli("load", "--json")`."""
 
     def command(*arguments: str) -> Outcome:
@@ -72,10 +83,15 @@ def commands(capsys: pytest.CaptureFixture[str]) -> Command:
     return command
 
 
-def script(*arguments: str, timeout: float = 60) -> Outcome:
-    """Runs the installed console script to its end, in the current folder and environment."""
+def script(*arguments: str, timeout: float | None = 60, **environment: str) -> Outcome:
+    """Runs the installed console script to its end, in the current folder and environment, or with more in this."""
     done = subprocess.run(  # noqa: S603 - the tests make up the commands themselves
-        [SCRIPT, *arguments], capture_output=True, encoding="utf-8", timeout=timeout, check=False
+        [SCRIPT, *arguments],
+        capture_output=True,
+        encoding="utf-8",
+        timeout=timeout,
+        check=False,
+        env={**os.environ, **environment},
     )
     return Outcome(done.returncode, done.stdout, done.stderr)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from supermetrics_loader.sandbox import Sandbox
-from tests.helpers.console_script import with_two_teams
+from tests.helpers.commands import cli, with_two_teams  # noqa: F401 - a fixture
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 
 from supermetrics_loader.cli.main import run
 from supermetrics_loader.sandbox import Fault, Sandbox
-from tests.helpers.console_script import script
+from tests.helpers.commands import script
 from tests.helpers.expectations import OTHER, TEAM
 
 

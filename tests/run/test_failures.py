@@ -21,7 +21,6 @@ from tests.helpers.commands import (
     Command,
     Outcome,
     ask,
-    commands,
     listed,
     loaded,
     running,
@@ -34,12 +33,6 @@ from tests.helpers.commands import (
 def api(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
     """The sandbox with the shipped teams, and the environment that leads to it."""
     return shipped(sandbox, monkeypatch)
-
-
-@pytest.fixture
-def cli(capsys: pytest.CaptureFixture[str]) -> Command:
-    """Runs a command in this process."""
-    return commands(capsys)
 
 
 # --- failures: one block on standard error, a code for the scheduler --------------------------------------------------
