@@ -1,10 +1,10 @@
 """Times whole loads against the same work by hand, and prints the table of the README.
 
 Run it as `make bench`, or `python -m benchmarks.bench ROW …` for some rows; `edits=50` makes 50 runs instead of 500.
-Every command is a process of its own; the load, the floor and a bare `import dlt` run in turn, so that a machine that
-is busy for a while is busy for all three. A ratio is (load - import dlt) / floor, of medians. A row whose tables are
-not what the API listed is not printed. Where `make bench-peers` has installed other tools, the same is done by each of
-them, as far as their tables are right.
+Every command is a process of its own; the load, the same as a pipeline of one's own, the floor and a bare `import dlt`
+run in turn, so that a machine that is busy for a while is busy for all. A ratio is (load - import dlt) / floor, of
+medians. A row whose tables are not what the API listed is not printed. Where `make bench-peers` has installed other
+tools, the same is done by each of them, as far as their tables are right.
 """
 
 import os
@@ -37,7 +37,7 @@ class Row:
         latency: Seconds before each answer of the API.
         again: Whether the load timed is the second one, with nothing changed.
         workers: Requests in flight; None for the default.
-        floor: Whether the floor is timed as well.
+        floor: Whether the floor, and a pipeline of one's own, are timed as well.
         peers: Whether other tools are timed as well.
         runs: Runs whose median is taken.
     """
@@ -120,7 +120,7 @@ def main(names: list[str]) -> None:
 
 
 def _measure(row: Row) -> str:
-    load, bare, floor = Timing(), Timing(), Timing()
+    load, plain, bare, floor = Timing(), Timing(), Timing(), Timing()
     peers = {name: Timing(str(_PEERS_PYTHON)) for name in PEERS if row.peers and _PEERS_PYTHON.exists()}
     with _api(row) as url, tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -128,19 +128,25 @@ def _measure(row: Row) -> str:
         for _ in range(row.runs):
             _clear(folder)
             if row.again:
-                Timing().run(_LOAD, folder, environment)
-                Timing().run(_floor(row, url), folder, environment)
+                for command in (_LOAD, _PLAIN, _floor(row, url)):
+                    Timing().run(command, folder, environment)
             load.run(_LOAD, folder, environment)
             bare.run(["-c", "import dlt"], folder, environment)
             if row.floor:
+                plain.run(_PLAIN, folder, environment)
                 floor.run(_floor(row, url), folder, environment)
             _check(row, folder)
             peers = {name: timing for name, timing in peers.items() if _run_peer(name, timing, row, url, folder)}
-    own = load.median - bare.median
-    ratio = f"{floor.median:>9.2f}{own / floor.median:>7.2f}" if row.floor else f"{'':>16}"
-    lines = [f"{row.name:<40}{load.median:>8.2f}{bare.median:>11.2f}{ratio}{load.peak:>9.0f}"]
+    lines = [_line(row.name, load, bare, floor)]
+    if row.floor:
+        lines.append(_line("… by a pipeline of one's own", plain, bare, floor))
     lines += [f"… by {PEERS[name]:<35}{each.median:>8.2f}{'':>27}{each.peak:>9.0f}" for name, each in peers.items()]
     return "\n".join(lines)
+
+
+def _line(name: str, load: Timing, bare: Timing, floor: Timing) -> str:
+    ratio = f"{floor.median:>9.2f}{(load.median - bare.median) / floor.median:>7.2f}" if floor.seconds else " " * 16
+    return f"{name:<40}{load.median:>8.2f}{bare.median:>11.2f}{ratio}{load.peak:>9.0f}"
 
 
 def _run_peer(name: str, timing: Timing, row: Row, url: str, folder: Path) -> bool:
@@ -192,6 +198,7 @@ def _output(arguments: list[str], folder: Path, environment: dict[str, str]) -> 
 
 
 _LOAD = ["-m", "supermetrics_loader", "load"]
+_PLAIN = ["-m", "benchmarks.plain", "plain.duckdb"]
 
 
 def _floor(row: Row, url: str) -> list[str]:
@@ -237,10 +244,12 @@ def _clear(folder: Path) -> None:
 
 
 def _check(row: Row, folder: Path) -> None:
-    """Raises RuntimeError unless the load and the floor hold every row of the API, once."""
+    """Raises RuntimeError unless the loads and the floor hold every row of the API, once."""
     expected = row.teams * row.connectors
-    queries = {"supermetrics_connectors.duckdb": _ROWS.format(schema="supermetrics", current="_dlt_valid_to is null")}
+    loaded = _ROWS.format(schema="supermetrics", current="_dlt_valid_to is null")
+    queries = {"supermetrics_connectors.duckdb": loaded}
     if row.floor:
+        queries["plain.duckdb"] = loaded
         queries["floor.duckdb"] = _ROWS.format(schema="floor.supermetrics_floor", current="true")
     for file, query in queries.items():
         parts = query.split(";")[: 2 if row.configuration_bytes else 1]
