@@ -133,7 +133,8 @@ class Run:
         """The columns that a table has, in small letters; none of one that is not there when the rows arrive."""
         if self.load_id is None or contract.name in self._dropped:
             return set()
-        return {name.lower() for name in SqlReader().column_types(contract)}
+        by_dlt = self.reader if isinstance(self.reader, SqlReader) else SqlReader()
+        return {name.lower() for name in by_dlt.column_types(contract)}
 
     @cached_property
     def at(self) -> datetime:

@@ -15,7 +15,6 @@ from ..api.fetch import BATCH_BYTES
 from ..api.listing import LONG_AGO
 from .batch import WHOLE_DOCUMENT, Batch, Run, paths
 from .contracts import CONNECTOR_CONFIGURATIONS, CONNECTOR_VERSIONS, CONNECTORS, TEAM_SYNCS, VALID_FROM
-from .sessions import running_pipeline
 from .stored import as_instant
 from .strategies import Strategy
 
@@ -136,8 +135,8 @@ def show_changes(run: Run) -> None:
     if run.table(CONNECTOR_VERSIONS).is_missing or run.is_missing(TEAM_SYNCS):
         return
     run.shows_changes = True
-    with running_pipeline().sql_client() as client:
-        show(client, run.strategy, not run.table(CONNECTOR_CONFIGURATIONS).is_missing)
+    with run.reader.connected() as client:
+        show(client.sql_client, run.strategy, not run.table(CONNECTOR_CONFIGURATIONS).is_missing)
 
 
 def is_shown(client: Any) -> bool:

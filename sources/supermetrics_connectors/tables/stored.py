@@ -10,12 +10,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
+from functools import cached_property
 from itertools import islice
 from typing import Any, Protocol, TypeVar, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from dlt.destinations.exceptions import DatabaseException, DatabaseTransientException, DatabaseUndefinedRelation
+from dlt.destinations.job_client_impl import SqlJobClientBase
 
 from ..api.checks import Record, parse_timestamp
 from ..compare import Held
@@ -228,20 +230,27 @@ class SqlReader:
 
     json_text: str = "{}"
     row_in_list: str = "{}"
-    _client: Any = None
+    _connected: Any = None
 
     @contextmanager
     def connected(self) -> Iterator[Any]:
-        """See `Reader`. Yields dlt's SQL client; to make one and to log in takes longer than most of what is read."""
-        if self._client:
-            yield self._client
+        """See `Reader`. Yields dlt's client; to make one and to log in takes longer than most of what is read."""
+        if self._connected:
+            yield self._connected
             return
-        with in_utc(running_pipeline().sql_client()) as client:
-            self._client = client
+        with self._client as client:
+            self._connected = client
             try:
                 yield client
             finally:
-                self._client = None
+                self._connected = None
+
+    @cached_property
+    def _client(self) -> Any:
+        client = running_pipeline().destination_client()
+        if isinstance(client, SqlJobClientBase):  # and not one of plain files
+            in_utc(client.sql_client)
+        return client
 
     def current(self, contract: Contract, team_ids: Sequence[int]) -> Iterator[pa.Table]:
         """See `Reader`."""
@@ -314,7 +323,7 @@ class SqlReader:
 
     def column_types(self, contract: Contract) -> dict[str, str]:
         """See `Reader`."""
-        with running_pipeline().destination_client() as client:
+        with self.connected() as client:
             _, columns = client.get_storage_table(contract.name)
         return {name: str(column.get("data_type", "text")) for name, column in columns.items()}
 
@@ -345,12 +354,12 @@ class SqlReader:
         try:
             try:
                 with self.connected() as client:
-                    return ask(client)
+                    return ask(client.sql_client)
             except DatabaseTransientException as error:
                 logger.info("%s could not be read, it is asked for once more: %s", table, error)
-                self._client = None
+                self._connected = None
                 with self.connected() as client:
-                    return ask(client)
+                    return ask(client.sql_client)
         except DatabaseUndefinedRelation:
             raise MissingTableError(table) from None
 
