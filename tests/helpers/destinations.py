@@ -93,6 +93,7 @@ class Place:
     settings: dict[str, Any] = field(default_factory=dict)
     uri: str = ""
     workers: int = 0
+    _clients: dict[str, Any] = field(default_factory=dict)
 
     def read(self, team_id: int, connector: str, dataset: str = "supermetrics") -> tuple[Page, Difference]:
         """What every reader of a dataset says: the report, and the last two versions of a connector's configuration."""
@@ -134,7 +135,9 @@ class Place:
                 return self._changes_of_files(dataset)
             stored = self.stored(table, dataset)
             return [_plain(row) for row in stored.to_pylist()] if stored is not None else []
-        with in_utc(self.pipeline(dataset=dataset).sql_client()) as client:
+        if dataset not in self._clients:  # to make one takes longer than to read by it
+            self._clients[dataset] = in_utc(self.pipeline(dataset=dataset).sql_client())
+        with self._clients[dataset] as client:
             try:
                 with client.execute_query(f"SELECT * FROM {client.make_qualified_table_name(table)}") as cursor:
                     native: Any = cursor.native_cursor

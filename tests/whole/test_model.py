@@ -284,14 +284,17 @@ class Customer(RuleBasedStateMachine):
             self._notes_show_one_more_failure(failure)
         else:
             assert broken == {row["team_id"] for row in result.failed}
-            self._check(team_ids, broken, short, include_configs, before)
-        assert self.warehouse.doubled() == {}
-        assert self.warehouse.overlapping_versions() == []
+            with self.warehouse.held_open():
+                self._check(team_ids, broken, short, include_configs, before)
+        with self.warehouse.held_open():
+            assert self.warehouse.doubled() == {}
+            assert self.warehouse.overlapping_versions() == []
 
     def _snapshot(self) -> tuple[Any, ...]:
         """What the tables hold: of each team, its connectors and current configurations, and everything as it is."""
-        held = {team: (self.warehouse.connectors(team), self.warehouse.configurations(team)) for team in TEAMS}
-        return held, self.warehouse.contents()
+        with self.warehouse.held_open():
+            held = {team: (self.warehouse.connectors(team), self.warehouse.configurations(team)) for team in TEAMS}
+            return held, self.warehouse.contents()
 
     def _notes_show_one_more_failure(self, error: LoadFailedError) -> None:
         newest = self.warehouse.query("select * from team_syncs order by started_at desc limit 1")[0]

@@ -495,13 +495,13 @@ def test_batches_of_a_run_may_differ_in_type(
 
 
 def test_teams_are_fetched_in_parallel(sandbox: Sandbox, load: Load) -> None:
-    """Each waits for the network; together they wait no longer than one."""
-    sandbox.latency = 0.2
+    """All are asked for before the first is answered, which takes long enough for a machine that is busy."""
+    sandbox.latency = 3.0
     for team in range(1, 11):
         sandbox.add_team(team)
     load(workers=10)
     arrivals = [request.at for request in sandbox.requests]
-    assert max(arrivals) - min(arrivals) < 0.2
+    assert max(arrivals) - min(arrivals) < sandbox.latency
 
 
 def test_no_more_requests_are_in_flight_than_workers(sandbox: Sandbox, load: Load) -> None:
