@@ -14,6 +14,8 @@ import pytest
 from deltalake import DeltaTable
 from dlt.common.runtime.collector import NullCollector
 
+from supermetrics_connectors.tables.contracts import CONNECTORS
+from supermetrics_connectors.tables.stored import SqlReader
 from supermetrics_loader.run.load import LoadFailedError
 from supermetrics_loader.sandbox import Sandbox
 from tests.helpers.destinations import Place, destination_at
@@ -138,6 +140,20 @@ def test_postgres_drops_every_connection_once(postgres: Customer) -> None:
         postgres.load()
         assert [status for status, _ in postgres.syncs()] == ["ok"] * 2
     postgres.assert_right()
+
+
+def test_postgres_hangs_up_between_two_reads(postgres: Customer) -> None:
+    """What it did not answer is asked for once more, by another connection."""
+    pipeline = postgres.place.pipeline(dataset=postgres.dataset)
+    pipeline.sync_destination()
+    pipeline.activate()
+    reader = SqlReader()
+    with reader.connected() as client:
+        before = list(reader.every(CONNECTORS, CONNECTORS.key, [TEAM, OTHER]))
+        ((process,),) = client.sql_client.execute_sql("SELECT pg_backend_pid()")
+        postgres.sql(f"SELECT pg_terminate_backend({process})")
+        for _ in range(2):
+            assert list(reader.every(CONNECTORS, CONNECTORS.key, [TEAM, OTHER])) == before != []
 
 
 def test_a_delta_table_refuses_rows(delta: Customer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
-from functools import cached_property
 from itertools import islice
 from typing import Any, Protocol, TypeVar, cast
 
@@ -230,27 +229,22 @@ class SqlReader:
 
     json_text: str = "{}"
     row_in_list: str = "{}"
-    _connected: Any = None
+    _client: Any = None
+    _is_connected: bool = False
 
     @contextmanager
     def connected(self) -> Iterator[Any]:
         """See `Reader`. Yields dlt's client; to make one and to log in takes longer than most of what is read."""
-        if self._connected:
-            yield self._connected
+        if self._is_connected:
+            yield self._client
             return
+        self._client = self._client or _client_in_utc()
         with self._client as client:
-            self._connected = client
+            self._is_connected = True
             try:
                 yield client
             finally:
-                self._connected = None
-
-    @cached_property
-    def _client(self) -> Any:
-        client = running_pipeline().destination_client()
-        if isinstance(client, SqlJobClientBase):  # and not one of plain files
-            in_utc(client.sql_client)
-        return client
+                self._is_connected = False
 
     def current(self, contract: Contract, team_ids: Sequence[int]) -> Iterator[pa.Table]:
         """See `Reader`."""
@@ -357,11 +351,18 @@ class SqlReader:
                     return ask(client.sql_client)
             except DatabaseTransientException as error:
                 logger.info("%s could not be read, it is asked for once more: %s", table, error)
-                self._connected = None
+                self._client, self._is_connected = None, False
                 with self.connected() as client:
                     return ask(client.sql_client)
         except DatabaseUndefinedRelation:
             raise MissingTableError(table) from None
+
+
+def _client_in_utc() -> Any:
+    client = running_pipeline().destination_client()
+    if isinstance(client, SqlJobClientBase):  # and not one of plain files
+        in_utc(client.sql_client)
+    return client
 
 
 def newer_loads() -> str:
