@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -16,11 +15,11 @@ import duckdb
 import hypothesis
 import pytest
 from dlt.common.configuration.container import Container
-from dlt.common.configuration.specs.pluggable_run_context import PluggableRunContext
 from dlt.common.pipeline import LoadInfo, PipelineContext
 
 from supermetrics_connectors import supermetrics_source
 from supermetrics_loader.sandbox import Sandbox
+from tests.helpers.isolation import isolate
 from tests.helpers.servers import (
     WAREHOUSES,
     bigquery_url,  # noqa: F401 - a fixture, as are the others
@@ -52,14 +51,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(autouse=True)
 def _isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Every test starts in an empty folder, with no setting, key or pipeline of the user or of another test."""
-    for name in list(os.environ):
-        if "__" in name.strip("_") or name.startswith(("SUPERMETRICS_", "DLT_")):  # dlt takes SECTION__KEY
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setenv("DLT_DATA_DIR", str(tmp_path / "dlt"))
-    monkeypatch.setenv("RUNTIME__DLTHUB_TELEMETRY", "false")
-    monkeypatch.chdir(tmp_path)
-    Container()[PluggableRunContext].reload_providers()
+    isolate(monkeypatch, tmp_path)
     levels = {logger: logger.level for logger in map(logging.getLogger, (None, *_PACKAGES))}
     yield
     for logger, level in levels.items():  # `load -v` and `-q` in the process of the tests

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,28 +15,53 @@ from supermetrics_loader.cli.console import show_json
 from supermetrics_loader.cli.main import run
 from supermetrics_loader.harmless import harmless
 from supermetrics_loader.sandbox import Fault, Sandbox
+from tests.helpers.isolation import isolate
 
 TEAM = 936506
 
 
-@pytest.fixture
-def history(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
-    """Three versions of a connector's configuration, two of one name, and one of another connector's."""
+VERSIONS: list[tuple[str, dict[str, Any]]] = [
+    ("1.0.0", {"url": "https://a.example", "fields": [{"id": "clicks"}]}),
+    ("1.1.0", {"url": "https://b.example", "fields": [{"id": "clicks"}, {"id": "Käyttö"}]}),
+    ("1.1.0", {"fields": [{"id": "Käyttö"}], "limit": 5}),
+]
+
+
+def lead_to(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has commands ask the sandbox for its team, which has two connectors."""
     monkeypatch.setenv("SUPERMETRICS_API_KEY", sandbox.token)
     monkeypatch.setenv("SOURCES__SUPERMETRICS__BASE_URL", sandbox.url)
     monkeypatch.setenv("SOURCES__SUPERMETRICS__TEAM_IDS", str(TEAM))
-    definitions: list[tuple[str, dict[str, Any]]] = [
-        ("1.0.0", {"url": "https://a.example", "fields": [{"id": "clicks"}]}),
-        ("1.1.0", {"url": "https://b.example", "fields": [{"id": "clicks"}, {"id": "Käyttö"}]}),
-        ("1.1.0", {"fields": [{"id": "Käyttö"}], "limit": 5}),
-    ]
     for connector in ("T3S70", "ONCE"):
-        sandbox.add_connector(TEAM, connector)
-    for version, definition in definitions:
-        configuration = {"version": version, "configuration_json": definition}
-        sandbox.edit_connector(TEAM, "T3S70", configuration=configuration)
-        sandbox.edit_connector(TEAM, "ONCE", configuration={"version": "1", "configuration_json": {}})
-        assert run(["load", "--include-configs", "--json"]) == 0
+        sandbox.add_connector(TEAM, connector, created_at="2025-01-01", updated_at="2025-01-01")
+
+
+def configure(sandbox: Sandbox, version: str, definition: dict[str, Any]) -> None:
+    """The next version of one, while the other's stays."""
+    for connector, told, json_ in (("T3S70", version, definition), ("ONCE", "1", {})):
+        configuration = {"version": told, "configuration_json": json_}
+        sandbox.edit_connector(TEAM, connector, configuration=configuration, updated_at="2025-01-01")
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file with three versions of a connector's configuration, two of one name, and one of another connector's."""
+    folder = tmp_path_factory.mktemp("loaded")
+    with Sandbox(teams={}) as sandbox, pytest.MonkeyPatch.context() as monkeypatch:
+        isolate(monkeypatch, folder)
+        lead_to(sandbox, monkeypatch)
+        for version, definition in VERSIONS:
+            configure(sandbox, version, definition)
+            assert run(["load", "--include-configs", "--json"]) == 0
+    return folder / "supermetrics_connectors.duckdb"
+
+
+@pytest.fixture
+def history(loaded: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
+    """What the API lists when all of them are loaded, and the file."""
+    shutil.copy(loaded, ".")
+    lead_to(sandbox, monkeypatch)
+    configure(sandbox, *VERSIONS[-1])
     return sandbox
 
 
