@@ -41,6 +41,9 @@ test-destinations: $(STAMP) ## try every promise on DuckDB, PostgreSQL, SQLite, 
 test-kills: $(STAMP) ## kill loads and break destinations at each boundary between two commits (some minutes)
 	@$(BIN)/python -m pytest $(ALONE) $(PARALLEL) tests/kills
 
+test-models: $(STAMP) ## try random years of a customer, and random answers, against the promises
+	@$(BIN)/python -m pytest $(ALONE) $(PARALLEL) tests/models
+
 bench: $(STAMP) ## time loads against the same work by hand (some minutes; wants an idle machine)
 	@$(BIN)/python -m benchmarks.bench
 

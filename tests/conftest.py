@@ -43,11 +43,6 @@ if WAREHOUSES:
 _PACKAGES = ("supermetrics_connectors", "supermetrics_loader")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begins with the random histories, which take longest: at the end one process would be left alone with them."""
-    items.sort(key=lambda item: not item.path.name.startswith("test_model"))
-
-
 @pytest.fixture(autouse=True)
 def _isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Every test starts in an empty folder, with no setting, key or pipeline of the user or of another test."""
