@@ -11,7 +11,6 @@ from dlt.destinations.impl.sqlalchemy.type_mapper import MysqlVariantTypeMapper
 from sqlalchemy.dialects.mysql import LONGTEXT
 
 from ..exceptions import SupermetricsConfigurationError
-from .sessions import running_pipeline
 from .strategies import EXACT_TEXT
 
 _CHARSET, _COLLATION = "utf8mb4", "utf8mb4_bin"
@@ -43,17 +42,19 @@ def keep_texts_exact() -> None:
         register_dialect_capabilities(name, _Capabilities)
 
 
-def refuse_inexact_tables() -> None:
-    """Makes sure that tables of the running pipeline's dataset that are there already tell every two connectors apart.
+def refuse_inexact_tables(client: Any) -> None:
+    """Makes sure that tables of a dataset that are there already tell every two connectors apart.
+
+    Args:
+        client: dlt's SQL client of the dataset, connected.
 
     Raises:
         SupermetricsConfigurationError: One does not; it is named, with the statement that mends it.
     """
-    with running_pipeline().sql_client() as client:
-        if client.dialect_name not in ("mysql", "mariadb"):
-            return
-        found = client.execute_sql(_INEXACT, client.dataset_name, _COLLATION)
-        names = [client.make_qualified_table_name(table) for table in sorted(table for (table,) in found or ())]
+    if client.dialect_name not in ("mysql", "mariadb"):
+        return
+    found = client.execute_sql(_INEXACT, client.dataset_name, _COLLATION)
+    names = [client.make_qualified_table_name(table) for table in sorted(table for (table,) in found or ())]
     if names:
         mend = "; ".join(
             f"ALTER TABLE {name} CONVERT TO CHARACTER SET {_CHARSET} COLLATE {_COLLATION}" for name in names

@@ -55,7 +55,7 @@ class Reader(Protocol):
     """Reads the tables of a dataset."""
 
     def connected(self) -> AbstractContextManager[Any]:
-        """Has what is read in the block read by one connection."""
+        """Has what is read in the block read by one connection. Yields dlt's client of a database, none of files."""
 
     def current(self, contract: Contract, team_ids: Sequence[int]) -> Iterator[pa.Table]:
         """Yields team_id, connector_identifier, content and, of a history, a moment, for each current row.

@@ -163,4 +163,5 @@ def refuse_inexact_texts(run: Run) -> None:
     if run.compares and EXACT_TEXT in run.strategy.table_hints:
         from .mysql import refuse_inexact_tables  # noqa: PLC0415 - SQLAlchemy is installed where it is needed
 
-        refuse_inexact_tables()
+        with run.reader.connected() as client:
+            refuse_inexact_tables(client.sql_client)
