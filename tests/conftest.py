@@ -29,6 +29,7 @@ from tests.helpers.servers import (
     only_this_machine,
     snowflake_url,  # noqa: F401
 )
+from tests.helpers.warehouse import Warehouse
 
 # so that a failing comparison there is explained as in a test
 pytest.register_assert_rewrite("tests.helpers.expectations")
@@ -95,8 +96,7 @@ def load(sandbox: Sandbox, pipeline: dlt.Pipeline, database: Path) -> Callable[.
     """Runs the source against the sandbox: `load(*team_ids, on=pipeline, **settings)`.
 
     Without team ids it loads every team of the sandbox, without `on` the test's pipeline runs. Retries do not wait.
-    The file is held open meanwhile: DuckDB takes 20 ms to open one that its process has not open, and dlt does so ten
-    times a run. In tests/destinations and in the models each run opens it by itself.
+    The file is held open meanwhile: dlt opens it seven times a run. In tests/destinations and in the models it does.
     """
 
     def run(*team_ids: int, on: dlt.Pipeline = pipeline, **settings: Any) -> LoadInfo:
@@ -107,7 +107,7 @@ def load(sandbox: Sandbox, pipeline: dlt.Pipeline, database: Path) -> Callable[.
             "request_backoff_factor": 0,
             **settings,
         }
-        with duckdb.connect(str(database)) if on.pipeline_name == pipeline.pipeline_name else nullcontext():
+        with Warehouse(database).held_open() if on.pipeline_name == pipeline.pipeline_name else nullcontext():
             return on.run(supermetrics_source(**given))
 
     return run

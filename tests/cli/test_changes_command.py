@@ -10,6 +10,8 @@ import pytest
 
 from supermetrics_loader.cli.main import run
 from supermetrics_loader.sandbox import Sandbox
+from tests.helpers.commands import lead_to
+from tests.helpers.isolation import isolate
 
 TEAM = 936506
 
@@ -24,14 +26,11 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a load of two connectors, and one after every kind of change; one name would clear a screen."""
     folder = tmp_path_factory.mktemp("changes")
     with pytest.MonkeyPatch.context() as patch, Sandbox(teams={}) as sandbox:
-        patch.chdir(folder)
-        patch.setenv("DLT_DATA_DIR", str(folder / "dlt"))
-        patch.setenv("SUPERMETRICS_API_KEY", sandbox.token)
-        patch.setenv("SOURCES__SUPERMETRICS__BASE_URL", sandbox.url)
-        patch.setenv("SOURCES__SUPERMETRICS__TEAM_IDS", str(TEAM))
+        isolate(patch, folder)
         for name in ("A", "GONE"):
             configuration = {"configuration_json": {"a": 1, "b": 2}}
             sandbox.add_connector(TEAM, name, name=f"Name {name}", configuration=configuration)
+        lead_to(sandbox, patch)
         load()
         sandbox.edit_configuration(TEAM, "A", {"a": 2, "c": 3})
         sandbox.delete_connector(TEAM, "GONE")

@@ -65,10 +65,15 @@ def with_two_teams(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox
     """Gives each of two teams a connector, and leads commands to the sandbox by their environment."""
     for team_id in (TEAM, OTHER):
         sandbox.add_connector(team_id, "A", name="Name A", configuration={"configuration_json": {"a": 1}})
-        monkeypatch.setenv("SOURCES__SUPERMETRICS__TEAM_IDS", ",".join(map(str, sandbox.team_ids)))
+    lead_to(sandbox, monkeypatch)
+    return sandbox
+
+
+def lead_to(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has commands load the teams that the sandbox has by now."""
     monkeypatch.setenv("SUPERMETRICS_API_KEY", sandbox.token)
     monkeypatch.setenv("SOURCES__SUPERMETRICS__BASE_URL", sandbox.url)
-    return sandbox
+    monkeypatch.setenv("SOURCES__SUPERMETRICS__TEAM_IDS", ",".join(map(str, sandbox.team_ids)))
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from supermetrics_loader.cli.console import show_json
 from supermetrics_loader.cli.main import run
 from supermetrics_loader.harmless import harmless
 from supermetrics_loader.sandbox import Fault, Sandbox
+from tests.helpers.commands import lead_to
 from tests.helpers.isolation import isolate
 
 TEAM = 936506
@@ -27,13 +28,11 @@ VERSIONS: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
-def lead_to(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Has commands ask the sandbox for its team, which has two connectors."""
-    monkeypatch.setenv("SUPERMETRICS_API_KEY", sandbox.token)
-    monkeypatch.setenv("SOURCES__SUPERMETRICS__BASE_URL", sandbox.url)
-    monkeypatch.setenv("SOURCES__SUPERMETRICS__TEAM_IDS", str(TEAM))
+def add_connectors(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gives the team its two connectors, and has commands load it."""
     for connector in ("T3S70", "ONCE"):
         sandbox.add_connector(TEAM, connector, created_at="2025-01-01", updated_at="2025-01-01")
+    lead_to(sandbox, monkeypatch)
 
 
 def configure(sandbox: Sandbox, version: str, definition: dict[str, Any]) -> None:
@@ -49,7 +48,7 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("loaded")
     with Sandbox(teams={}) as sandbox, pytest.MonkeyPatch.context() as monkeypatch:
         isolate(monkeypatch, folder)
-        lead_to(sandbox, monkeypatch)
+        add_connectors(sandbox, monkeypatch)
         for version, definition in VERSIONS:
             configure(sandbox, version, definition)
             assert run(["load", "--include-configs", "--json"]) == 0
@@ -60,7 +59,7 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def history(loaded: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
     """What the API lists when all of them are loaded, and the file."""
     shutil.copy(loaded, ".")
-    lead_to(sandbox, monkeypatch)
+    add_connectors(sandbox, monkeypatch)
     configure(sandbox, *VERSIONS[-1])
     return sandbox
 

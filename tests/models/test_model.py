@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import itertools
 import os
-import shutil
-from pathlib import Path
 from typing import Any
 
 import dlt
 import orjson
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import initialize, precondition, rule
 
 from supermetrics_connectors import supermetrics_source
 from supermetrics_connectors.settings import OnTeamError
 from supermetrics_loader.run.load import LoadFailedError, run_load
 from supermetrics_loader.sandbox import OMIT, Fault, Sandbox
-from tests.helpers.warehouse import Warehouse, listed_configurations, listed_connectors
+from tests.helpers.histories import History, try_histories
+from tests.helpers.warehouse import listed_configurations, listed_connectors
 
 YEARS = int(os.environ.get("MODEL_TEST_YEARS", "6"))
 """Histories tried; each has up to 30 events."""
@@ -74,24 +72,16 @@ def current(table: str) -> str:
     return "true" if table == "connectors" else "_dlt_valid_to is null"
 
 
-class Customer(RuleBasedStateMachine):
+class Customer(History):
     """A customer's teams in the API, and the pipeline that loads them."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.folder = Path.cwd() / "customer"
-        self.warehouse = Warehouse(self.folder / "warehouse.duckdb")
+        super().__init__(Sandbox(teams={team_id: [] for team_id in TEAMS}))
         self.workers = itertools.count()
         self.deleted: dict[tuple[int, str], dict[str, Any]] = {}
         self.failing: set[int] = set()
         self.name = "model"
-        self.sandbox = Sandbox(teams={team_id: [] for team_id in TEAMS}).start()
         self.key = self.sandbox.token
-
-    def teardown(self) -> None:
-        """Leaves nothing to the next customer."""
-        self.sandbox.stop()
-        shutil.rmtree(self.folder)
 
     def _edit(self, team_id: int, identifier: str, changes: dict[str, Any]) -> None:
         known = any(each["connector_identifier"] == identifier for each in self.sandbox.connectors(team_id))
@@ -136,46 +126,30 @@ class Customer(RuleBasedStateMachine):
     @rule(table=tables, identifier=identifiers)
     def lose_rows(self, table: str, identifier: str) -> None:
         """Somebody deletes what is current of some connectors."""
-        self._touch(f"delete from {table} where connector_identifier = '{identifier}' and {current(table)}")
+        self.touch(f"delete from {table} where connector_identifier = '{identifier}' and {current(table)}")
 
     @rule(table=tables)
     def empty_a_table(self, table: str) -> None:
         """Somebody deletes all that is current."""
-        self._touch(f"delete from {table} where {current(table)}")
+        self.touch(f"delete from {table} where {current(table)}")
 
     @rule(table=tables)
     def drop_a_table(self, table: str) -> None:
         """Somebody drops one."""
-        self._touch(f"drop table if exists {table}")
+        self.touch(f"drop table if exists {table}")
 
     @rule(hours=st.sampled_from([1, 24 * 30]))
     def load_by_a_clock_that_was_ahead(self, hours: int) -> None:
         """All that the histories have was dated by a clock that was ahead."""
         for table in ("connector_versions", "connector_configurations"):
             moved = ", ".join(f"{column} = {column} + interval {hours} hour" for column in VALIDITY)
-            self._touch(f"update {table} set {moved}")
-
-    @rule()
-    def back_up(self) -> None:
-        """Keeps a copy of the file."""
-        if self.warehouse.path.exists():
-            shutil.copy(self.warehouse.path, self.folder / "backup")
-
-    @rule()
-    def restore_the_backup(self) -> None:
-        """Puts the copy back; the working folder knows of later loads."""
-        if (self.folder / "backup").exists():
-            shutil.copy(self.folder / "backup", self.warehouse.path)
+            self.touch(f"update {table} set {moved}")
 
     @rule(name=st.sampled_from(["model", "another", "model_1_of_2", "model_2_of_3"]))
     def take_another_pipeline(self, name: str) -> None:
         """Another name, or another number of shards."""
         self.name = name
         self._new_worker()
-
-    def _touch(self, sql: str) -> None:
-        if self.warehouse.path.exists():
-            self.warehouse.query(sql)
 
     @rule()
     def rotate_the_key(self) -> None:
@@ -236,12 +210,7 @@ class Customer(RuleBasedStateMachine):
         self.pipeline = self._pipeline(self.name)
 
     def _pipeline(self, name: str) -> dlt.Pipeline:
-        return dlt.pipeline(
-            name,
-            destination=dlt.destinations.duckdb(str(self.warehouse.path)),
-            dataset_name=self.warehouse.schema,
-            pipelines_dir=str(self.folder / f"worker_{next(self.workers)}"),
-        )
+        return self.new_pipeline(name, f"worker_{next(self.workers)}")
 
     def _settings(self, team_ids: set[int], include_configs: bool) -> dict[str, Any]:
         return {
@@ -335,12 +304,4 @@ class Customer(RuleBasedStateMachine):
 
 def test_tables_are_what_the_api_says_or_what_they_were() -> None:
     """Whatever happens to a customer's connectors, keys, workers and answers."""
-    run_state_machine_as_test(
-        Customer,
-        settings=settings(
-            max_examples=YEARS,
-            stateful_step_count=30,
-            suppress_health_check=list(HealthCheck),
-            phases=[Phase.generate],  # shrinking a history takes minutes; it is readable as it is
-        ),
-    )
+    try_histories(Customer, YEARS, 30)

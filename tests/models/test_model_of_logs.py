@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import itertools
 import os
-import shutil
 from collections import Counter
 from datetime import datetime, timedelta, timezone
-from pathlib import Path
 from typing import Any
 
-import dlt
 import pytest
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+from hypothesis.stateful import initialize, rule
 
 from supermetrics_connectors.api import neighbours
 from supermetrics_loader.run.load import run_load
 from supermetrics_loader.sandbox import Fault, Sandbox
-from tests.helpers.warehouse import Warehouse
+from tests.helpers.histories import History, try_histories
 
 MONTHS = int(os.environ.get("MODEL_TEST_MONTHS", "4"))
 """Histories tried; each has up to 20 events."""
@@ -31,23 +27,15 @@ gaps = st.sampled_from([timedelta(seconds=0.5), timedelta(minutes=10)])
 minutes = st.sampled_from([0, 1, 30, 240]).map(lambda count: timedelta(minutes=count))
 
 
-class Owner(RuleBasedStateMachine):
+class Owner(History):
     """A team's connectors in the API, and the pipeline that loads what they did."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.folder = Path.cwd() / "owner"
-        self.warehouse = Warehouse(self.folder / "warehouse.duckdb")
+        super().__init__(Sandbox(teams={TEAM: [{"connector_identifier": name} for name in IDENTIFIERS]}))
         self.ids = itertools.count()
         self.clock = datetime.now(timezone.utc).replace(microsecond=0) - timedelta(days=25)
-        self.sandbox = Sandbox(teams={TEAM: [{"connector_identifier": name} for name in IDENTIFIERS]}).start()
         self.sandbox.log_page = 5
         self.calls: dict[tuple[str, str], datetime] = {}
-
-    def teardown(self) -> None:
-        """Leaves nothing to the next owner."""
-        self.sandbox.stop()
-        shutil.rmtree(self.folder)
 
     @initialize()
     def begin(self) -> None:
@@ -95,31 +83,19 @@ class Owner(RuleBasedStateMachine):
     @rule(name=identifiers, table=st.sampled_from(["connector_logs", "connector_secrets", "fetches"]))
     def lose_rows(self, name: str, table: str) -> None:
         """Somebody deletes the rows of a connector."""
-        self._touch(f"delete from {table} where connector_identifier = '{name}'")
+        self.touch(f"delete from {table} where connector_identifier = '{name}'")
 
     @rule(name=identifiers, hours=st.integers(0, 24))
     def lose_the_newest(self, name: str, hours: int) -> None:
         """Somebody deletes the end of a log."""
         newest = f"(select max(log_time) from connector_logs where connector_identifier = '{name}')"
         beyond = f"log_time >= {newest} - interval {hours} hour"
-        self._touch(f"delete from connector_logs where connector_identifier = '{name}' and {beyond}")
+        self.touch(f"delete from connector_logs where connector_identifier = '{name}' and {beyond}")
 
     @rule(table=st.sampled_from(["connector_logs", "connector_secrets", "fetches"]))
     def drop_a_table(self, table: str) -> None:
         """Somebody drops one."""
-        self._touch(f"drop table if exists {table}")
-
-    @rule()
-    def back_up(self) -> None:
-        """Keeps a copy of the file."""
-        if self.warehouse.path.exists():
-            shutil.copy(self.warehouse.path, self.folder / "backup")
-
-    @rule()
-    def restore_the_backup(self) -> None:
-        """Puts the copy back."""
-        if (self.folder / "backup").exists():
-            shutil.copy(self.folder / "backup", self.warehouse.path)
+        self.touch(f"drop table if exists {table}")
 
     @rule(logs=often, secrets=st.booleans(), limit=st.sampled_from([10, 24, 60, 5000, 5000, 5000]))
     def run(self, logs: bool, secrets: bool, limit: int) -> None:
@@ -140,17 +116,8 @@ class Owner(RuleBasedStateMachine):
     def _names(self) -> list[str]:
         return [each["connector_identifier"] for each in self.sandbox.connectors(TEAM)]
 
-    def _touch(self, sql: str) -> None:
-        if self.warehouse.path.exists():
-            self.warehouse.query(sql)
-
     def _run(self, logs: bool, secrets: bool) -> None:
-        pipeline = dlt.pipeline(
-            "model",
-            destination=dlt.destinations.duckdb(str(self.warehouse.path)),
-            dataset_name=self.warehouse.schema,
-            pipelines_dir=str(self.folder / "worker"),
-        )
+        pipeline = self.new_pipeline("model", "worker")
         given: dict[str, Any] = {
             "team_ids": [TEAM],
             "api_key": self.sandbox.token,
@@ -194,12 +161,4 @@ def _values(row: dict[str, Any]) -> tuple[str, ...]:
 def test_logs_have_no_gap_and_secrets_are_the_apis(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever happens to a team's connectors, to the limit of the hour and to the tables."""
     monkeypatch.setattr(neighbours, "LONG", 3)
-    run_state_machine_as_test(
-        Owner,
-        settings=settings(
-            max_examples=MONTHS,
-            stateful_step_count=20,
-            suppress_health_check=list(HealthCheck),
-            phases=[Phase.generate],  # shrinking a history takes minutes; it is readable as it is
-        ),
-    )
+    try_histories(Owner, MONTHS, 20)
