@@ -2,9 +2,10 @@
 
 Run it as `make bench`, or `python -m benchmarks.bench ROW …` for some rows; `edits=50` makes 50 runs instead of 500.
 Every command is a process of its own; the load, the same as a pipeline of one's own, the floor and a bare `import dlt`
-run in turn, so that a machine that is busy for a while is busy for all. A ratio is (load - import dlt) / floor, of
-medians. A row whose tables are not what the API listed is not printed. Where `make bench-peers` has installed other
-tools, the same is done by each of them, as far as their tables are right.
+run in turn, so that a machine that is busy for a while is busy for all. So a ratio, (load - import dlt) / floor, is
+that of one turn, and the median of all turns is printed, as are those of the times. A row whose tables are not what
+the API listed is not printed. Where `make bench-peers` has installed other tools, the same is done by each of them, as
+far as their tables are right.
 """
 
 import os
@@ -39,6 +40,7 @@ class Row:
         workers: Requests in flight; None for the default.
         floor: Whether the floor, and a pipeline of one's own, are timed as well.
         peers: Whether other tools are timed as well.
+        least: Whether the least that dlt can do is timed as well.
         runs: Runs whose median is taken.
     """
 
@@ -51,11 +53,12 @@ class Row:
     workers: int | None = None
     floor: bool = True
     peers: bool = False
+    least: bool = False
     runs: int = RUNS
 
 
 ROWS = {
-    "one": Row("one team of 100", 1, peers=True),
+    "one": Row("one team of 100", 1, peers=True, least=True, runs=9),
     "teams": Row("100 teams x 100", 100, peers=True),
     "configs": Row("100 teams x 100, 5 KB configurations", 100, configuration_bytes=5000, peers=True),
     "again": Row("the same again, nothing changed", 100, configuration_bytes=5000, again=True, peers=True),
@@ -71,6 +74,7 @@ ROWS = {
 PEERS = {"sdk": "the vendor's SDK", "singer": "Singer SDK, target-duckdb", "rest_api": "dlt's rest_api"}
 """Modules of `benchmarks.peers`, and what they stand for."""
 _PEERS_PYTHON = _ROOT / ".venv-peers/bin/python"
+_WIDTH = 44
 
 
 @dataclass
@@ -113,14 +117,14 @@ class Timing:
 
 def main(names: list[str]) -> None:
     """Measures the rows and prints each as soon as it is known."""
-    _print(f"{'work':<40}{'load s':>8}{'import dlt':>11}{'floor s':>9}{'ratio':>7}{'peak MiB':>9}")
+    _print(f"{'work':<{_WIDTH}}{'load s':>8}{'import dlt':>11}{'floor s':>9}{'ratio':>7}{'peak MiB':>9}")
     for name in names or [*ROWS, *_OTHERS]:
         other, _, number = name.partition("=")
         _print(_OTHERS[other](int(number or 0)) if other in _OTHERS else _measure(ROWS[name]))
 
 
 def _measure(row: Row) -> str:
-    load, plain, bare, floor = Timing(), Timing(), Timing(), Timing()
+    load, plain, least, bare, floor = Timing(), Timing(), Timing(), Timing(), Timing()
     peers = {name: Timing(str(_PEERS_PYTHON)) for name in PEERS if row.peers and _PEERS_PYTHON.exists()}
     with _api(row) as url, tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -135,18 +139,26 @@ def _measure(row: Row) -> str:
             if row.floor:
                 plain.run(_PLAIN, folder, environment)
                 floor.run(_floor(row, url), folder, environment)
+            if row.least:
+                least.run(_LEAST, folder, environment)
             _check(row, folder)
             peers = {name: timing for name, timing in peers.items() if _run_peer(name, timing, row, url, folder)}
     lines = [_line(row.name, load, bare, floor)]
     if row.floor:
         lines.append(_line("… by a pipeline of one's own", plain, bare, floor))
-    lines += [f"… by {PEERS[name]:<35}{each.median:>8.2f}{'':>27}{each.peak:>9.0f}" for name, each in peers.items()]
+    if row.least:
+        lines.append(_line("… one Arrow table of 100 rows, by dlt alone", least, bare, floor))
+    lines += [
+        f"… by {PEERS[name]:<{_WIDTH - 5}}{each.median:>8.2f}{'':>27}{each.peak:>9.0f}" for name, each in peers.items()
+    ]
     return "\n".join(lines)
 
 
 def _line(name: str, load: Timing, bare: Timing, floor: Timing) -> str:
-    ratio = f"{floor.median:>9.2f}{(load.median - bare.median) / floor.median:>7.2f}" if floor.seconds else " " * 16
-    return f"{name:<40}{load.median:>8.2f}{bare.median:>11.2f}{ratio}{load.peak:>9.0f}"
+    turns = zip(load.seconds, bare.seconds, floor.seconds, strict=bool(floor.seconds))
+    ratios = [(loaded - imported) / by_hand for loaded, imported, by_hand in turns]
+    compared = f"{floor.median:>9.2f}{statistics.median(ratios):>7.2f}" if ratios else " " * 16
+    return f"{name:<{_WIDTH}}{load.median:>8.2f}{bare.median:>11.2f}{compared}{load.peak:>9.0f}"
 
 
 def _run_peer(name: str, timing: Timing, row: Row, url: str, folder: Path) -> bool:
@@ -199,6 +211,7 @@ def _output(arguments: list[str], folder: Path, environment: dict[str, str]) -> 
 
 _LOAD = ["-m", "supermetrics_loader", "load"]
 _PLAIN = ["-m", "benchmarks.plain", "plain.duckdb"]
+_LEAST = ["-m", "benchmarks.least", "least.duckdb"]
 
 
 def _floor(row: Row, url: str) -> list[str]:

@@ -45,7 +45,7 @@ from .tables.write import (
     refuse_inexact_texts,
     refuse_mixture,
     refuse_other_dispositions,
-    write_each_piece,
+    set_extraction,
 )
 
 logger = logging.getLogger(__name__)
@@ -122,7 +122,7 @@ def supermetrics_source(
             No request has been made.
     """
     settings = Settings.check(**locals())
-    write_each_piece()
+    set_extraction()
     fetched = listings(settings)
     return [
         fetched,

@@ -263,6 +263,20 @@ def test_tables_travel_as_parquet(sandbox: Sandbox, load: Load) -> None:
     assert {kind for table, kind in files if table in tables} == {"parquet", "sql"}  # the latter merges the former
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("data_writer.buffer_max_items", 7), ("extract.futures_poll_interval", 0.02)]
+)
+@pytest.mark.parametrize("section", ["", "sources.supermetrics_connectors."])
+def test_how_dlt_extracts_is_the_users_to_set(
+    sandbox: Sandbox, load: Load, monkeypatch: pytest.MonkeyPatch, section: str, name: str, value: float
+) -> None:
+    """What suits the source is a default, and no more."""
+    monkeypatch.setenv(f"{section}{name}".upper().replace(".", "__"), str(value))
+    sandbox.add_connector(TEAM, "A")
+    load()
+    assert dlt.config.get(f"sources.supermetrics_connectors.{name}", float) == (value if section else None)
+
+
 def test_dlt_s_own_load_ids_are_not_in_the_way(
     sandbox: Sandbox, load: Load, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,7 +22,8 @@ def how_to_look(pipeline: dlt.Pipeline, destination: str) -> str:
 
 
 def _code(pipeline: dlt.Pipeline, destination: str) -> str:
-    if pipeline.default_schema.tables["connectors"].get("table_format") == "delta":
+    client: Any = pipeline.destination_client()
+    if client.schema.tables["connectors"].get("table_format") == "delta":
         # dlt would read it by an extension that DuckDB has to download, Arrow by Python's files, in threads that may
         # still let go of them when Python has ended: then the process is aborted
         return (
@@ -32,9 +33,9 @@ def _code(pipeline: dlt.Pipeline, destination: str) -> str:
             f'found = QueryBuilder().register("connectors", table).execute("{_NEWEST}"); '
             'print(*pyarrow.table(found.read_all()).to_pylist(), sep="\\n")'
         )
-    credentials: Any = pipeline.destination_client().config.credentials
+    credentials: Any = client.config.credentials
     if isinstance(credentials, DuckDbCredentials):
-        table = pipeline.sql_client().make_qualified_table_name("connectors")
+        table = client.sql_client.make_qualified_table_name("connectors")
         query = f"from {table} order by updated_at desc limit 10"
         path = credentials.database
         return f"import duckdb; con = duckdb.connect({path!a}, read_only=True); print(con.sql({query!a}))"

@@ -133,7 +133,7 @@ def make_destination(destination: Any = "duckdb", **for_warehouses: Any) -> Any:
 
 def _mention_old_file() -> None:
     """Tells of a file that versions before 0.1 made where `supermetrics_connectors.duckdb` is made now."""
-    if configured_file() is None and Path(_OLD_FILE).exists():
+    if Path(_OLD_FILE).exists() and configured_file() is None:
         logger.warning(
             "%s is no longer the default and is left as it is. To go on with it, rename it to %s; or delete it",
             *(Path.cwd() / _OLD_FILE, DUCKDB_FILE),

@@ -116,12 +116,20 @@ def _text_may_be_json() -> Iterator[None]:
         dlt_logger.removeFilter(expected)
 
 
-def write_each_piece() -> None:
-    """Has dlt write each piece as it comes: it would collect 5000 rows, of any size, for one row group."""
-    name = "data_writer.buffer_max_items"
-    setting = f"sources.supermetrics_connectors.{name}"
-    if dlt.config.get(name) is None and dlt.config.get(setting) is None:
-        dlt.config[setting] = 1
+_OF_EXTRACTION: dict[str, Any] = {
+    # each piece is written as it comes: dlt would collect 5000 rows, of any size, for one row group
+    "data_writer.buffer_max_items": 1,
+    # seconds that dlt waits when there is no more to extract, three times a run
+    "extract.futures_poll_interval": 0.001,
+}
+
+
+def set_extraction() -> None:
+    """Has dlt extract as suits large pieces from few generators, where nobody has configured it otherwise."""
+    for name, value in _OF_EXTRACTION.items():
+        setting = f"sources.supermetrics_connectors.{name}"
+        if dlt.config.get(name) is None and dlt.config.get(setting) is None:
+            dlt.config[setting] = value
 
 
 def refuse_other_dispositions(run: Run) -> None:
