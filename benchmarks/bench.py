@@ -155,10 +155,13 @@ def _measure(row: Row) -> str:
 
 
 def _line(name: str, load: Timing, bare: Timing, floor: Timing) -> str:
-    turns = zip(load.seconds, bare.seconds, floor.seconds, strict=bool(floor.seconds))
-    ratios = [(loaded - imported) / by_hand for loaded, imported, by_hand in turns]
-    compared = f"{floor.median:>9.2f}{statistics.median(ratios):>7.2f}" if ratios else " " * 16
+    compared = f"{floor.median:>9.2f}{_ratio(load, bare, floor):>7.2f}" if floor.seconds else " " * 16
     return f"{name:<{_WIDTH}}{load.median:>8.2f}{bare.median:>11.2f}{compared}{load.peak:>9.0f}"
+
+
+def _ratio(load: Timing, bare: Timing, floor: Timing) -> float:
+    turns = zip(load.seconds, bare.seconds, floor.seconds, strict=True)
+    return statistics.median((loaded - imported) / by_hand for loaded, imported, by_hand in turns)
 
 
 def _run_peer(name: str, timing: Timing, row: Row, url: str, folder: Path) -> bool:

@@ -119,7 +119,7 @@ def _text_may_be_json() -> Iterator[None]:
 _OF_EXTRACTION: dict[str, Any] = {
     # each piece is written as it comes: dlt would collect 5000 rows, of any size, for one row group
     "data_writer.buffer_max_items": 1,
-    # seconds that dlt waits when there is no more to extract, three times a run
+    # seconds that dlt waits when a source has no more to extract
     "extract.futures_poll_interval": 0.001,
 }
 
