@@ -19,7 +19,11 @@ import pyarrow.parquet as pq
 import pytest
 from dlt.common.configuration.exceptions import ConfigFieldMissingException
 from dlt.destinations import duckdb as stock
-from dlt.destinations.exceptions import DatabaseTerminalException, DatabaseTransientException
+from dlt.destinations.exceptions import (
+    DatabaseTerminalException,
+    DatabaseTransientException,
+    DestinationConnectionError,
+)
 from dlt.destinations.impl.duckdb.configuration import DuckDbClientConfiguration
 
 from supermetrics_connectors import supermetrics_source
@@ -139,6 +143,19 @@ def test_a_limit_that_is_too_low_is_lifted(
         assert duckdb_file._DuckDbFileSqlClient.too_low
     assert query("select count(*) from supermetrics.connector_configurations") == [(4,)]
     assert capfd.readouterr().err == ""
+
+
+def test_a_limit_that_is_exceeded_already_leaves_nothing_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By what another job holds: the connection that could not set it is given back, and the next one lifts it."""
+    pipeline = make_pipeline("holding")
+    with pipeline.sql_client() as holding:
+        holding.native_connection.execute("select repeat('x', 1000) || range from range(20000)")  # and is not fetched
+        monkeypatch.setattr(duckdb_file, "MEMORY_LIMIT", "1MiB")
+        with pytest.raises(DestinationConnectionError, match="SET memory_limit"), pipeline.sql_client():
+            pass
+        with pipeline.sql_client() as next_one:
+            assert next_one.execute_sql("select 1") == [(1,)]
+    assert query("select 1") == [(1,)]
 
 
 def test_a_plain_pipeline_gets_its_rows_in_small_groups_too(sandbox: Sandbox, pipeline: dlt.Pipeline) -> None:

@@ -165,11 +165,18 @@ class _DuckDbFileSqlClient(DuckDbSqlClient):
             version = self._given.get("storage_compatibility_version", STORAGE_VERSION)
             engine.connect(file, config={"storage_compatibility_version": version}).close()
         connection: engine.DuckDBPyConnection = super().open_connection()
+        try:
+            self._bound(connection)
+        except engine.Error:  # others hold more than that; what is not given back keeps the file open in this process
+            self.close_connection()
+            raise
+        return connection
+
+    def _bound(self, connection: engine.DuckDBPyConnection) -> None:
         if self._bounds_memory:
             connection.execute(f"SET GLOBAL memory_limit = '{self._limit(connection)}'")
         if self._bounds_threads:
             connection.execute(f"SET GLOBAL threads = {THREADS}")
-        return connection
 
     def _limit(self, connection: engine.DuckDBPyConnection) -> str:
         if not self.too_low:
