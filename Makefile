@@ -1,22 +1,21 @@
-# Everything runs in .venv, which each target builds or refreshes by itself.
-# To build it with another Python: make clean, then make PYTHON=/path/to/python3 test
+# Each target creates or refreshes the environment .venv that it runs in.
+# To use another Python: make clean, then make PYTHON=/path/to/python3 test
 
 PYTHON   ?=
 VENV     := .venv
 BIN      := $(VENV)/bin
 STAMP    := $(VENV)/.installed
-DATABASE := supermetrics_connectors.duckdb
-LOWEST   := tests/test_*.py tests/api/test_client.py tests/api/test_listing.py tests/tables/test_arrow.py tests/whole/test_incremental.py tests/whole/test_memory.py tests/whole/test_source.py tests/whole/test_upgrade.py
-# For folders of tests that plain pytest leaves out, see pyproject.toml.
+LOWEST   := tests/test_*.py tests/api/test_client.py tests/api/test_listing.py tests/tables/test_arrow.py tests/whole/test_incremental.py tests/whole/test_memory.py tests/whole/test_source.py
+# Runs folders of tests that plain pytest leaves out, see pyproject.toml.
 ALONE    := -o addopts="-ra --strict-markers --strict-config"
-# BigQuery's emulator and DuckLake take half a minute a test. All of them: make test-warehouses WAREHOUSES=bigquery and
-# make test-ducklake DUCKLAKE=ducklake
+# BigQuery's emulator and DuckLake take half a minute per test, so a selection runs. All tests: make test-warehouses
+# WAREHOUSES=bigquery and make test-ducklake DUCKLAKE=ducklake
 WAREHOUSES := mariadb and not many_writers or clickhouse or snowflake or this_machine or bigquery and (sequence or told_with or statements)
 DUCKLAKE := duckdb or ducklake and (sequence or told_with or writers or types)
-# Twice: a process that holds the engines of the others has reserved so much memory that it cannot start PostgreSQL.
+# In two runs: a process that has loaded the other engines has no memory left to start PostgreSQL.
 TEST_WAREHOUSES := .venv-warehouses/bin/python -m pytest $(ALONE)
 ORCHESTRATORS := airflow dagster prefect
-# What make test-fleet needs besides, in the same environment.
+# Additional packages of make test-fleet, in the same environment.
 MORE_airflow := --group fleet
 PARALLEL := --numprocesses 4 --dist worksteal
 
@@ -26,51 +25,49 @@ PARALLEL := --numprocesses 4 --dist worksteal
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
-load: $(STAMP) ## load a local sandbox of the API into a DuckDB file and query it
+load: $(STAMP) ## load a local sandbox of the API into a DuckDB file and show its connectors
 	@$(BIN)/supermetrics-connectors load --sandbox --include-configs
-	@echo
-	@echo "The connectors updated last, by team (./$(DATABASE)):"
-	@$(BIN)/python -c "$$FIRST_QUERY" $(DATABASE)
+	@$(BIN)/supermetrics-connectors overview --dataset supermetrics_sandbox
 
 test: $(STAMP) ## run the tests
 	@$(BIN)/python -m pytest $(PARALLEL)
 
-test-destinations: $(STAMP) ## try every promise on DuckDB, PostgreSQL, SQLite, Delta tables and plain files
+test-destinations: $(STAMP) ## run the destination tests on DuckDB, PostgreSQL, SQLite, Delta tables and plain files
 	@$(BIN)/python -m pytest $(ALONE) $(PARALLEL) tests/destinations
 
 test-kills: $(STAMP) ## kill loads and break destinations at each boundary between two commits (some minutes)
 	@$(BIN)/python -m pytest $(ALONE) $(PARALLEL) tests/kills
 
-test-models: $(STAMP) ## try random years of a customer, and random answers, against the promises
+test-models: $(STAMP) ## test random histories and random responses
 	@$(BIN)/python -m pytest $(ALONE) $(PARALLEL) tests/models
 
-bench: $(STAMP) ## time loads against the same work by hand (some minutes; wants an idle machine)
+bench: $(STAMP) ## time loads against the same work by hand (some minutes; needs an idle machine)
 	@$(BIN)/python -m benchmarks.bench
 
-bench-peers: .venv-peers/.installed bench ## the same, and by other tools
+bench-peers: .venv-peers/.installed bench ## the same, with other tools
 
-test-orchestrators: $(ORCHESTRATORS:%=test-%) ## run the examples by Airflow, Dagster and Prefect themselves
+test-orchestrators: $(ORCHESTRATORS:%=test-%) ## run the examples in Airflow, Dagster and Prefect
 
-test-report: $(STAMP) .venv-notebook/.installed .venv-axe/.installed ## try the report, the notebook and dlt's dashboard in a Chromium
+test-report: $(STAMP) .venv-notebook/.installed .venv-axe/.installed ## test the report and the notebook in a Chromium
 	@$(INSTALL_CHROMIUM)
 	@$(BIN)/python -m pytest $(ALONE) tests/browser
 
-test-wheel: $(STAMP) ## build the wheel, and run it where nothing else is
+test-wheel: $(STAMP) ## build the wheel and run it in an empty environment
 	@$(BIN)/python -m pytest $(ALONE) tests/wheel
 
-test-ducklake: .venv-ducklake/.installed ## run the tests of the destinations with DuckDB 1.5 and DuckLake
+test-ducklake: .venv-ducklake/.installed ## run the destination tests on DuckDB 1.5 and DuckLake
 	@.venv-ducklake/bin/python -m pytest $(ALONE) $(PARALLEL) tests/destinations -k "$(DUCKLAKE)"
 
-test-fleet: .venv-airflow/.installed ## run Airflow on two Celery workers over 1000 teams, and kill one
+test-fleet: .venv-airflow/.installed ## run Airflow on two Celery workers over 1000 teams, and kill one worker
 	@.venv-airflow/bin/python -m pytest tests/orchestrators/test_fleet.py
 
-test-dbt: .venv-dbt/.installed ## run the dbt project over a file that was loaded
+test-dbt: .venv-dbt/.installed ## run the dbt project on a loaded file
 	@.venv-dbt/bin/python -m pytest $(ALONE) tests/dbt
 
-mutants: .venv-mutants/.installed ## change what must not break, line by line: do the tests notice? (half an hour)
+mutants: .venv-mutants/.installed ## mutation testing (half an hour)
 	@.venv-mutants/bin/python -m tests.mutants
 
-test-warehouses: .venv-warehouses/.installed ## run the tests of the destinations with MariaDB and with engines or emulators of others
+test-warehouses: .venv-warehouses/.installed ## run the destination tests on MariaDB and on engines or emulators of others
 	@$(INSTALL_MARIADB)
 	@$(INSTALL_BIGQUERY)
 	@if [ -e $< ]; then \
@@ -80,11 +77,11 @@ test-warehouses: .venv-warehouses/.installed ## run the tests of the destination
 	    echo "LEFT OUT: every warehouse: these tests need Python 3.11 to 3.14 with venv, for example: python3.13-venv" >&2; \
 	fi
 
-test-lowest: .venv-lowest/.installed ## run tests with the lowest versions that are allowed
+test-lowest: .venv-lowest/.installed ## run tests with the lowest allowed versions
 	@.venv-lowest/bin/python -m pytest $(PARALLEL) -W default $(LOWEST)
 	@.venv-lowest/bin/python -m pytest $(ALONE) $(PARALLEL) -W default tests/destinations -k duckdb
 
-# An orchestrator's packages do not go together with another's: each has its .venv-NAME.
+# The packages of two orchestrators conflict, so each has its .venv-NAME.
 test-%: .venv-%/.installed
 	@.venv-$*/bin/python -m pytest tests/orchestrators/test_$*.py
 
@@ -97,26 +94,11 @@ format: $(STAMP) ## format the code and apply the safe fixes
 	@$(BIN)/python -m ruff format .
 	@$(BIN)/python -m ruff check --fix .
 
-clean: ## remove .venv, caches and build results; loaded data stays
+clean: ## remove environments, caches and build results, but no loaded data
 	rm -rf $(VENV) .venv-axe .venv-bigquery .venv-dbt .venv-ducklake .venv-lowest .venv-mutants .venv-peers .venv-warehouses $(ORCHESTRATORS:%=.venv-%) .venv-notebook build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find sources pipelines tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# The three connectors of each team that were updated last.
-define FIRST_QUERY
-import sys, duckdb
-con = duckdb.connect(sys.argv[1], read_only=True)
-con.execute("set timezone = 'UTC'")
-print(con.sql("""
-    select team_id, name, connector_identifier, updated_at
-    from supermetrics.connectors
-    qualify row_number() over (partition by team_id order by updated_at desc, connector_identifier) <= 3
-    order by team_id, updated_at desc, connector_identifier
-    limit 30
-"""))
-endef
-export FIRST_QUERY
-
-# Debian's, where none is there and apt may install it.
+# Installs Debian's package if it is missing.
 define INSTALL_CHROMIUM
 if ! { command -v chromium || command -v chromium-browser || command -v google-chrome; } >/dev/null; then \
     if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
@@ -128,7 +110,7 @@ if ! { command -v chromium || command -v chromium-browser || command -v google-c
 fi
 endef
 
-# Debian's, where none is there and apt may install it. What cannot be had is left out, and the tests say so at their end.
+# Installs Debian's package if it is missing. Without it the tests are left out, and say so at the end.
 define INSTALL_MARIADB
 if ! { command -v mariadbd || test -x /usr/sbin/mariadbd; } >/dev/null && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
     echo "Installing mariadb-server"; \
@@ -136,7 +118,7 @@ if ! { command -v mariadbd || test -x /usr/sbin/mariadbd; } >/dev/null && [ "$$(
 fi
 endef
 
-# An environment of its own: the emulator needs a newer Python than the project.
+# The emulator needs a newer Python than the project, in an environment of its own.
 define INSTALL_BIGQUERY
 if ! [ .venv-bigquery/.installed -nt constraints/bigquery.txt ]; then \
     rm -rf .venv-bigquery; \
@@ -149,7 +131,7 @@ if ! [ .venv-bigquery/.installed -nt constraints/bigquery.txt ]; then \
 fi
 endef
 
-# The first Python that is new enough and can build a venv, also of those that pyenv has put aside; nothing if there is none.
+# Finds the first Python that is new enough and can create an environment, also among pyenv's; found is empty otherwise.
 define FIND_NEWER_PYTHON
 found=; \
 for candidate in $(PYTHON) python3 python3.13 python3.14 python3.12 python3.11 $(wildcard $(HOME)/.pyenv/versions/3.1*/bin/python); do \
@@ -158,7 +140,7 @@ for candidate in $(PYTHON) python3 python3.13 python3.14 python3.12 python3.11 $
 done
 endef
 
-# A Python that will do, and can build a venv (Debian splits ensurepip off): the first of PYTHON or the usual names.
+# Finds the first usable Python that can create an environment (Debian packages ensurepip separately).
 define FIND_PYTHON
 seen=; \
 for candidate in $(if $(PYTHON),"$(PYTHON)",python3 python3.13 python3.12 python3.11 python3.10 python3.14); do \
@@ -174,7 +156,7 @@ if [ -z "$$found" ]; then \
 fi
 endef
 
-# A venv that is not there or no longer runs (moved, or its Python removed) is made anew.
+# Creates an environment that is missing or no longer runs, because it was moved or its Python was removed.
 define NEW_VENV
 if ! $(1)/bin/python -m pip --version >/dev/null 2>&1; then \
     $(FIND_PYTHON); \
@@ -183,7 +165,7 @@ if ! $(1)/bin/python -m pip --version >/dev/null 2>&1; then \
 fi
 endef
 
-# The stamp is newer than what it was installed from.
+# The stamp is newer than the files that determine the installation.
 $(STAMP): pyproject.toml constraints.txt
 	@$(call NEW_VENV,$(VENV))
 	@echo "Installing the project and its tools into $(VENV)"
@@ -192,7 +174,7 @@ $(STAMP): pyproject.toml constraints.txt
 	    --build-constraint constraints.txt --editable . --group dev
 	@touch $@
 
-# The tests' own packages are the dependency group of the same name.
+# The packages of these tests are the dependency group of the same name.
 .venv-dbt/.installed .venv-ducklake/.installed .venv-lowest/.installed .venv-mutants/.installed .venv-peers/.installed: .venv-%/.installed: pyproject.toml constraints/%.txt
 	@$(call NEW_VENV,.venv-$*)
 	@echo "Installing the project and what its tests need into .venv-$*"
@@ -201,7 +183,7 @@ $(STAMP): pyproject.toml constraints.txt
 	    --build-constraint constraints/$*.txt --editable . --group $*
 	@touch $@
 
-# What emulates Snowflake needs Python 3.11.
+# Snowflake's emulator needs Python 3.11.
 .venv-warehouses/.installed: pyproject.toml constraints/warehouses.txt
 	@$(call FIND_NEWER_PYTHON,3.11); \
 	if [ -n "$$found" ]; then \
@@ -213,7 +195,7 @@ $(STAMP): pyproject.toml constraints.txt
 	    touch $@; \
 	fi
 
-# No environment: one script for the browser, out of a wheel.
+# One script for the browser, unpacked from a wheel.
 .venv-axe/.installed: constraints/axe.txt | $(STAMP)
 	@echo "Unpacking axe-core into .venv-axe"
 	@rm -rf .venv-axe

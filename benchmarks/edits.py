@@ -1,7 +1,7 @@
-"""Many runs that each change one connector: what the last one takes, and what each adds to the DuckDB file.
+"""Many runs that each change one connector: the time of the last runs, and the growth of the DuckDB file.
 
-Run it as `python -m benchmarks.edits URL TEAMS RUNS` against `benchmarks.api`; it loads all of the teams first. The
-runs are made in one process, so that what is timed is the run and not the import of dlt.
+Run it as `python -m benchmarks.edits URL TEAMS RUNS` against `benchmarks.api`; the first run loads all teams. The runs
+share one process, so that the times do not include the import of dlt.
 """
 
 import statistics
@@ -12,18 +12,18 @@ from pathlib import Path
 import requests
 
 from supermetrics_loader.run.load import run_load
-from supermetrics_loader.run.targets import make_pipeline
+from supermetrics_loader.run.pipeline import make_pipeline
 
 _FILE = Path("supermetrics_connectors.duckdb")
 _ENDS = 5
-"""Runs at the beginning and at the end of which the median is taken."""
+"""Runs at the beginning and at the end whose median is printed."""
 
 
 def main(url: str, teams: int, runs: int) -> None:
-    """Loads, and prints what the runs after the first took and added.
+    """Prints the time and growth of the runs after the first.
 
     Raises:
-        RuntimeError: A run wrote anything but the one connector.
+        RuntimeError: A run did not write exactly one connector.
     """
     seconds, processor, sizes = [], [], []
     for number in range(runs + 1):

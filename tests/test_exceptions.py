@@ -1,7 +1,8 @@
-"""Errors say all they know in one line, carry it as attributes, and tell dlt whether a repetition helps."""
+"""Errors say everything in one line, carry it as attributes, and say whether a repetition helps."""
 
 from __future__ import annotations
 
+import errno
 import pickle
 import re
 from datetime import datetime, timedelta, timezone
@@ -11,6 +12,9 @@ from dlt.common.exceptions import TerminalException, TransientException
 
 from supermetrics_connectors import exceptions
 from supermetrics_connectors.exceptions import (
+    OTHER_4XX,
+    OTHER_5XX,
+    STATUS_RULES,
     SupermetricsApiError,
     SupermetricsConfigurationError,
     SupermetricsConnectionError,
@@ -20,10 +24,13 @@ from supermetrics_connectors.exceptions import (
     SupermetricsNotFoundError,
     SupermetricsRateLimitError,
     SupermetricsRequestError,
+    SupermetricsResponseTooLargeError,
     SupermetricsServerError,
     SupermetricsUnauthorizedError,
     SupermetricsUnreadableError,
-    api_error_class,
+    code_rule,
+    is_out_of_memory,
+    status_rule,
 )
 
 EVERY_CLASS = [
@@ -47,22 +54,28 @@ def test_an_error_reads_as_one_line_with_everything_in_it() -> None:
     )
 
 
-def test_an_error_that_knows_little_says_no_none() -> None:
-    """Parts that are unknown are left out, not printed as None."""
+def test_unknown_parts_are_left_out() -> None:
+    """They are not printed as None."""
     assert str(SupermetricsServerError("Bad Gateway", status_code=502)) == "HTTP 502: Bad Gateway."
     assert str(SupermetricsError("Why?")) == "Why?"
 
 
-def test_a_rate_limit_says_when_to_come_back() -> None:
+def test_a_rate_limit_says_when_it_resets() -> None:
     """An hour is normal; the clock time saves the reader from adding it to the time of the log line."""
     before = datetime.now(timezone.utc)
     error = SupermetricsRateLimitError("Slow down.", team_id=1, status_code=429, retry_after=3600.0)
-    told = re.fullmatch(
+    match = re.fullmatch(
         r"HTTP 429 for team 1: Slow down\. The limit resets at (.{19}) UTC \(retry_after=3600 s\)\.", str(error)
     )
-    assert told is not None
-    resets_at = datetime.fromisoformat(told[1]).replace(tzinfo=timezone.utc)
+    assert match is not None
+    resets_at = datetime.fromisoformat(match[1]).replace(tzinfo=timezone.utc)
     assert timedelta(seconds=-1) <= resets_at - (before + timedelta(hours=1)) < timedelta(seconds=10)
+
+
+@pytest.mark.parametrize("seconds", [1e12, 1e300, float("inf"), float("nan")])
+def test_a_wait_beyond_the_calendar_is_no_error_of_its_own(seconds: float) -> None:
+    """A foreign number must not fail the message."""
+    assert "The limit does not reset in any foreseeable time" in str(SupermetricsError("m", retry_after=seconds))
 
 
 @pytest.mark.parametrize("field", ["message", "description"])
@@ -91,42 +104,60 @@ def test_every_error_pickles(kind: type[SupermetricsError]) -> None:
         (SupermetricsConnectionError, TransientException),
         (SupermetricsUnreadableError, TransientException),
         (SupermetricsContractError, TerminalException),
+        (SupermetricsResponseTooLargeError, TerminalException),
         (SupermetricsRequestError, TerminalException),
-        (SupermetricsUnauthorizedError, TerminalException),
-        (SupermetricsForbiddenError, TerminalException),
-        (SupermetricsNotFoundError, TerminalException),
         (SupermetricsRateLimitError, TransientException),
         (SupermetricsServerError, TransientException),
     ],
 )
 def test_dlt_knows_whether_a_repetition_helps(kind: type[SupermetricsError], nature: type[BaseException]) -> None:
-    """`retry_load` and orchestrators repeat what is transient and give up on what is terminal."""
+    """`retry_load` and orchestrators repeat transient errors and give up on terminal ones."""
     assert issubclass(kind, nature)
     assert not issubclass(kind, {TerminalException, TransientException}.difference({nature}).pop())
 
 
 @pytest.mark.parametrize(
-    ("status_code", "kind"),
+    ("kind", "statuses"),
     [
-        (400, SupermetricsRequestError),
-        (401, SupermetricsUnauthorizedError),
-        (403, SupermetricsForbiddenError),
-        (404, SupermetricsNotFoundError),
-        (409, SupermetricsRequestError),
-        (418, SupermetricsRequestError),
-        (422, SupermetricsRequestError),
-        (429, SupermetricsRateLimitError),
-        (500, SupermetricsServerError),
-        (503, SupermetricsServerError),
-        (599, SupermetricsServerError),
+        (SupermetricsRequestError, [400, 405, 409, 410, 418, 422, 499]),
+        (SupermetricsUnauthorizedError, [401]),
+        (SupermetricsForbiddenError, [403]),
+        (SupermetricsNotFoundError, [404]),
+        (SupermetricsRateLimitError, [429]),
+        (SupermetricsServerError, [408, 425, 500, 501, 502, 503, 504, 520, 599]),
     ],
 )
-def test_every_status_has_its_class(status_code: int, kind: type[SupermetricsApiError]) -> None:
+def test_every_status_has_its_class(kind: type[SupermetricsApiError], statuses: list[int]) -> None:
     """Also a status that the API has never sent so far."""
-    assert api_error_class(status_code) is kind
+    assert {status_rule(status).error for status in statuses} == {kind}
 
 
-def test_the_tree_that_is_drawn_is_the_tree_there_is() -> None:
+def test_every_rule_has_a_reason_and_a_code_has_one_rule() -> None:
+    """A contributor adds a status in this table only."""
+    rules = [*STATUS_RULES.values(), OTHER_4XX, OTHER_5XX]
+    assert all(rule.reason for rule in rules)
+    codes = [code for rule in rules for code in rule.codes]
+    assert len(codes) == len(set(codes))
+    assert {code_rule(code) for code in (None, "", "SOMETHING_NEW")} == {None}
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (MemoryError(), True),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), True),
+        (OSError(errno.ECONNRESET, "reset"), False),
+        (ValueError(), False),
+    ],
+)
+def test_a_lack_of_memory_is_recognised(error: BaseException, expected: bool) -> None:
+    """Also as the cause of another error."""
+    outer = RuntimeError("wrapped")
+    outer.__cause__ = error
+    assert is_out_of_memory(error) is is_out_of_memory(outer) is expected
+
+
+def test_the_drawn_tree_is_the_tree_of_the_classes() -> None:
     """Readers choose what to catch from the drawing at the top of the module."""
     parents: list[str] = []
     drawn = {}

@@ -1,8 +1,5 @@
--- Versions of a connector that hold at the same time, or end before they begin.
-{% set histories = ['stg_supermetrics__connector_versions'] %}
-{% if var('supermetrics_configurations') %}
-{% do histories.append('stg_supermetrics__connector_configurations') %}
-{% endif %}
+-- Versions of a connector that overlap, or end before they begin.
+{% set histories = ["stg_supermetrics__connector_versions", "stg_supermetrics__connector_configurations"] %}
 
 {% for history in histories %}
 select team_id, connector_identifier, valid_from, valid_to

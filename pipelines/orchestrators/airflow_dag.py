@@ -1,4 +1,4 @@
-"""Airflow 3.3 or newer: a mapped task for each team. Copy this file into your DAGs folder.
+"""Airflow 3.3 or newer: one mapped task per team. Copy this file into your DAGs folder.
 
 The workers need `pip install ".[airflow]"` in the clone and, in their environment, SUPERMETRICS_API_KEY and
 SOURCES__SUPERMETRICS__TEAM_IDS.
@@ -11,25 +11,25 @@ from typing import Any
 from airflow.sdk import RetryDecision, RetryPolicy, dag, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException
 
-from supermetrics_loader.run.failures import evidence
+from supermetrics_loader.run.failures import failure_details
 from supermetrics_loader.run.load import run_load
+from supermetrics_loader.run.pipeline import make_pipeline
 from supermetrics_loader.run.shards import configured_team_ids
-from supermetrics_loader.run.targets import make_pipeline
 
 DESTINATION = "duckdb"  # any dlt destination; its credentials are DESTINATION__DUCKDB__CREDENTIALS and the like
 AT_ONCE = 1  # DuckDB takes one writer at a time; a warehouse takes as many tasks as you have workers
 
-# dlt would ask Airflow's API for a variable for each of its settings, some 900 requests a task. With this it still
-# takes them from variables with parts of a secrets.toml, such as dlt_secrets_toml.
+# dlt looks up each of its settings as an Airflow variable, hundreds of requests to Airflow's API per task. With this
+# setting dlt reads only variables that hold parts of a secrets.toml, such as dlt_secrets_toml.
 os.environ.setdefault("PROVIDERS__AIRFLOW_SECRETS__ONLY_TOML_FRAGMENTS", "true")
 
 
-class WhenTheLimitResets(RetryPolicy):
-    """Retries when the API said that it will answer again; otherwise after the task's own delay."""
+class RetryAfterRateLimit(RetryPolicy):
+    """Retries when the rate limit resets; after any other error, after the task's own delay. No worker waits."""
 
     def evaluate(self, exception: BaseException, *_: Any, **__: Any) -> RetryDecision:
-        """The decision on an error that may pass. Meanwhile no worker is occupied."""
-        retry_after = evidence(exception)["retry_after"]
+        """When to retry after an exception."""
+        retry_after = failure_details(exception)["retry_after"]
         if retry_after is None:
             return RetryDecision.default()
         return RetryDecision.retry(timedelta(seconds=retry_after), reason=f"rate limited for {retry_after:g} s")
@@ -37,7 +37,7 @@ class WhenTheLimitResets(RetryPolicy):
 
 @dag(schedule="@hourly", start_date=datetime(2025, 1, 1, tzinfo=timezone.utc), catchup=False, max_active_runs=1)
 def supermetrics_connectors() -> None:
-    """Loads every team in a task and a dlt pipeline of its own: a team that fails leaves the others green."""
+    """Loads every team in a task and a dlt pipeline of its own. A failing team does not affect the other tasks."""
 
     @task
     def team_ids() -> list[int]:
@@ -47,17 +47,18 @@ def supermetrics_connectors() -> None:
         map_index_template="team {{ team_id }}",
         retries=3,
         retry_delay=timedelta(seconds=30),
-        retry_policy=WhenTheLimitResets(),
+        retry_policy=RetryAfterRateLimit(),
         max_active_tis_per_dag=AT_ONCE,
     )
     def load(team_id: int) -> dict[str, Any]:
         get_current_context()["team_id"] = team_id
         pipeline = make_pipeline(f"supermetrics_team_{team_id}", DESTINATION)
         try:
-            return run_load(pipeline, team_ids=[team_id], include_configs=True).teams[0]
+            return run_load(pipeline, team_ids=[team_id], include_configs=True, include_teams=True).teams[0]
         except Exception as error:
-            if evidence(error)["terminal"]:  # a wrong key, a team one may not see: no retry will help
-                raise AirflowFailException(evidence(error)["message"]) from error
+            failure = failure_details(error)
+            if failure["terminal"]:  # such as a wrong key: no retry can help
+                raise AirflowFailException(failure["message"]) from error
             raise
 
     load.expand(team_id=team_ids())

@@ -1,12 +1,15 @@
 #!/usr/bin/env bash
-# cron: an hourly load. The log gets one JSON line a run, for a log collector; cron mails what is printed, and that is
-# only a failure. Two runs never overlap: the second one says so and ends. A crontab:
+# cron: an hourly load.
+#
+# Each run appends one JSON line to the log. cron mails standard error, which holds something only after a failure. Two
+# runs never overlap: the second run fails at once. A crontab:
 #
 #   MAILTO=oncall@example.com
 #   17 * * * *  SUPERMETRICS_ENV=/etc/supermetrics.env /opt/supermetrics/pipelines/orchestrators/cron.sh --keep-going
 #
-# with, in /etc/supermetrics.env (readable by this user alone), lines such as SUPERMETRICS_API_KEY=api_... and
-# SOURCES__SUPERMETRICS__TEAM_IDS=936506,941277. Arguments go to `supermetrics-connectors load`.
+# /etc/supermetrics.env is readable by this user alone and has lines such as SUPERMETRICS_API_KEY=api_... and
+# SOURCES__SUPERMETRICS__TEAM_IDS=936506,941277. The key is never an argument: other users can read arguments of
+# processes. Arguments of this script are options of `supermetrics-connectors load`.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit
 
@@ -20,6 +23,6 @@ log=${SUPERMETRICS_LOG:-supermetrics.log}
 PATH=$PWD/.venv/bin:$PATH
 
 code=0
-supermetrics-connectors load --include-configs --json "$@" >>"$log" || code=$?
+supermetrics-connectors load --include-configs --include-teams --json "$@" >>"$log" || code=$?
 [ "$code" -eq 0 ] || echo "The load ended with exit code $code at $(date -u +%FT%TZ); its line is in $log." >&2
 exit "$code"

@@ -1,4 +1,4 @@
-"""Prefect 3: a mapped task for each team. `python prefect_flow.py` serves it every hour.
+"""Prefect 3: one mapped task per team. `python prefect_flow.py` serves the flow every hour.
 
 Needs `pip install ".[prefect]"` in the clone, SUPERMETRICS_API_KEY and SOURCES__SUPERMETRICS__TEAM_IDS.
 """
@@ -10,33 +10,34 @@ from prefect.futures import wait
 from prefect.states import Completed, Failed, State
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from supermetrics_loader.run.failures import evidence
+from supermetrics_loader.run.failures import failure_details
 from supermetrics_loader.run.load import run_load
+from supermetrics_loader.run.pipeline import make_pipeline
 from supermetrics_loader.run.shards import configured_team_ids
-from supermetrics_loader.run.targets import make_pipeline
 
 DESTINATION = "duckdb"  # any dlt destination; its credentials are DESTINATION__DUCKDB__CREDENTIALS and the like
-AT_ONCE = 1  # DuckDB takes one writer at a time; a warehouse takes several
+AT_ONCE = 1  # threads: DuckDB takes one writer at a time, a warehouse takes several
 
 
 def may_pass(_task: Any, _run: Any, state: State) -> bool:
-    """Whether a retry within this run can help. One that must wait for the rate limit is left to the next run."""
+    """Whether a retry within this run can help. After a rate limit, the next run loads the team."""
     error = state.result(raise_on_failure=False)
     if not isinstance(error, Exception):
         return True
-    return not evidence(error)["terminal"] and evidence(error)["retry_after"] is None
+    failure = failure_details(error)
+    return not failure["terminal"] and failure["retry_after"] is None
 
 
 @task(task_run_name="team {team_id}", retries=3, retry_delay_seconds=[15, 30, 60], retry_condition_fn=may_pass)
 def load_team(team_id: int) -> dict[str, Any]:
-    """Loads a team in a dlt pipeline of its own."""
+    """Loads one team in a dlt pipeline of its own."""
     pipeline = make_pipeline(f"supermetrics_team_{team_id}", DESTINATION)
-    return run_load(pipeline, team_ids=[team_id], include_configs=True).teams[0]
+    return run_load(pipeline, team_ids=[team_id], include_configs=True, include_teams=True).teams[0]
 
 
 @flow(name="supermetrics connectors", task_runner=ThreadPoolTaskRunner(max_workers=AT_ONCE))
 def load_connectors() -> State:
-    """Loads every team: one that fails leaves the others green. The flow's state names the failed ones."""
+    """Loads every team. A failing team does not affect the other tasks; the flow's state names the failed teams."""
     loads = load_team.map(configured_team_ids())
     wait(loads)
     failures = [str(load.state.message) for load in loads if not load.state.is_completed()]

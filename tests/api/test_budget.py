@@ -1,44 +1,45 @@
-"""A share of the hourly limit is kept for listings."""
+"""A share of the hourly limit is reserved for listings."""
 
 from __future__ import annotations
 
 import pytest
 
-from supermetrics_connectors.api.budget import Budget, BudgetReachedError
+from supermetrics_connectors.api.budget import BudgetReachedError, RequestBudget
 
 
-def test_requests_end_where_the_kept_share_begins() -> None:
-    """Those in flight count: their answers will have used up one each."""
-    budget = Budget(0.2, workers=2)
-    budget.note(100, 22)
-    with budget.one(), budget.one(), pytest.raises(BudgetReachedError), budget.one():
+def test_requests_end_where_the_reserved_share_begins() -> None:
+    """Requests in flight count: each will have used one up."""
+    budget = RequestBudget(0.2, workers=2)
+    budget.update(100, 22)
+    with budget.reserve(), budget.reserve(), pytest.raises(BudgetReachedError), budget.reserve():
         pass
-    budget.note(100, 20)
-    assert budget.reason == "20 of 100 requests are left of this hour and 20 are kept for listings"
+    budget.update(100, 20)
+    assert (budget.available, budget.reserved) == (0, 20)
+    assert budget.reason == "20 of 100 requests are left in this hour and 20 are reserved for listings"
 
 
-def test_what_the_api_does_not_say_holds_nothing_back() -> None:
-    """Then a 429 will end it."""
-    budget = Budget(1.0, workers=2)
-    with budget.one():
-        budget.note(None, None)
-    assert budget.reason == ""
+def test_an_unknown_limit_holds_nothing_back() -> None:
+    """A 429 will end the requests then."""
+    budget = RequestBudget(1.0, workers=2)
+    with budget.reserve():
+        budget.update(None, None)
+    assert (budget.reason, budget.available) == ("", None)
 
 
-def test_an_answer_that_comes_late_gives_nothing_back_and_a_new_hour_does() -> None:
-    """Answers of several workers come in another order than they were counted in."""
-    budget = Budget(0.5, workers=2)
-    budget.note(100, 40)
-    budget.note(100, 42)
+def test_a_late_response_gives_nothing_back_and_a_new_hour_does() -> None:
+    """Responses of several workers arrive in another order than they were counted in."""
+    budget = RequestBudget(0.5, workers=2)
+    budget.update(100, 40)
+    budget.update(100, 42)
     assert budget.remaining == 40
-    budget.note(100, 99)
+    budget.update(100, 99)
     assert (budget.remaining, budget.reason) == (99, "")
 
 
-def test_it_can_be_ended_for_another_reason() -> None:
-    """And the first one is told."""
-    budget = Budget(0.5, workers=2)
-    budget.end("the API is gone")
-    budget.end("later")
-    with pytest.raises(BudgetReachedError, match="the API is gone"), budget.one():
+def test_requests_can_be_stopped_for_another_reason() -> None:
+    """The first reason stays."""
+    budget = RequestBudget(0.5, workers=2)
+    budget.stop("the API is down")
+    budget.stop("later")
+    with pytest.raises(BudgetReachedError, match="the API is down"), budget.reserve():
         pass

@@ -1,4 +1,4 @@
-"""An answer belongs to the request it was sent for, whatever else comes over a connection that is kept."""
+"""A response belongs to its request, even if the connection carries further bytes."""
 
 from __future__ import annotations
 
@@ -6,14 +6,12 @@ import gzip
 import http.client
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import Any
 
-import dlt
 import pytest
 
-from supermetrics_connectors import supermetrics_source
 from supermetrics_connectors.api.client import SupermetricsClient
 from supermetrics_connectors.api.fetch import Fetcher
 from supermetrics_connectors.api.listing import list_connectors
@@ -22,35 +20,29 @@ from supermetrics_connectors.exceptions import (
     SupermetricsContractError,
     SupermetricsError,
 )
-from supermetrics_connectors.settings import Settings, resolve
-from supermetrics_loader.sandbox import Fault, Sandbox
-from tests.helpers.scripted_server import Request, Script, answer, listing, serving
+from tests.helpers.clients import settings
+from tests.helpers.sandbox import Fault, Sandbox
+from tests.helpers.scripted_server import Request, answer, listing, serving
 
 HINTS = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\nX-Request-Id: hints-0001\r\n\r\n"
 PROCESSING = b"HTTP/1.1 102 Processing\r\n\r\n"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-def settings(port: int, **given: Any) -> Settings:
-    """Settings for a scripted server, with one worker, so that one connection is kept from team to team."""
-    usual = {"api_key": "api_5ecret_5ecret", "team_ids": [1, 2, 3], "request_backoff_factor": 0, "workers": 1}
-    base_url = f"http://127.0.0.1:{port}"
-    return resolve(**{**usual, "base_url": base_url, **given})
-
-
 @contextmanager
 def client_of(port: int, **given: Any) -> Iterator[SupermetricsClient]:
-    """A client of a scripted server, which tries once unless told otherwise."""
-    with closing(SupermetricsClient(settings(port, **{"request_max_attempts": 1, **given}))) as client:
+    """A client of a scripted server, which makes one attempt by default."""
+    usual = {"base_url": f"http://127.0.0.1:{port}", "request_max_attempts": 1}
+    with closing(SupermetricsClient(settings(**{**usual, **given}))) as client:
         yield client
 
 
 def identifiers(client: SupermetricsClient, team_id: int) -> list[str]:
-    """What the client takes for the team's connectors."""
+    """The identifiers that the client reads for a team."""
     return [each["connector_identifier"] for each in list_connectors(client, team_id).payload["connectors"]]
 
 
-# --- informational answers --------------------------------------------------------------------------------------------
+# --- informational responses ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -59,8 +51,8 @@ def identifiers(client: SupermetricsClient, team_id: int) -> list[str]:
     ids=["103", "102", "100 and 103", "103 and 100", "many", "one that nobody knows"],
 )
 @pytest.mark.parametrize("apart", [True, False])
-def test_an_answer_before_the_answer_is_skipped(interim: bytes, apart: bool) -> None:
-    """Taken for the answer, it leaves the real one to the next team."""
+def test_an_informational_response_is_skipped(interim: bytes, apart: bool) -> None:
+    """Taken for the response, it leaves the real one to the next team."""
 
     def script(request: Request) -> list[bytes]:
         whole = listing(request.team_id)
@@ -71,8 +63,8 @@ def test_an_answer_before_the_answer_is_skipped(interim: bytes, apart: bool) -> 
     assert {request.connection for request in server.requests} == {0}
 
 
-def test_pythons_own_client_takes_hints_for_the_answer() -> None:
-    """Where this fails, deadline.py need not skip them any more."""
+def test_pythons_own_client_takes_hints_for_the_response() -> None:
+    """If this fails, transport.py need not skip them any more."""
     with (
         serving(lambda request: [HINTS, listing(request.team_id)]) as server,
         closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)) as own,
@@ -82,29 +74,8 @@ def test_pythons_own_client_takes_hints_for_the_answer() -> None:
             assert taken.status == 103
 
 
-def test_hints_before_every_answer_change_nothing_in_the_tables(
-    pipeline: dlt.Pipeline, rows: Callable[..., list[tuple[Any, ...]]]
-) -> None:
-    """A load that skips failing teams gave team 2 the connectors of team 1, and said ok."""
-
-    def load(port: int) -> None:
-        source = supermetrics_source(
-            [1, 2, 3], "api_5ecret_5ecret", base_url=f"http://127.0.0.1:{port}", on_team_error="skip", workers=1
-        )
-        pipeline.run(source)
-
-    expected = [(team_id, f"OF_{team_id}") for team_id in (1, 2, 3)]
-    with serving(lambda request: listing(request.team_id)) as server:
-        load(server.port)
-    assert rows("connectors", "team_id", "connector_identifier") == expected
-    with serving(lambda request: [HINTS, listing(request.team_id)]) as server:
-        load(server.port)
-    assert rows("connectors", "team_id", "connector_identifier") == expected
-    assert rows("team_syncs", "distinct status") == [("ok",)]
-
-
-def test_hints_without_an_end_are_no_answer() -> None:
-    """The time for an answer is that of all that comes."""
+def test_hints_without_an_end_are_no_response() -> None:
+    """The time limit covers the whole exchange."""
     stop = threading.Event()
 
     def script(_request: Request) -> Iterator[bytes]:
@@ -118,7 +89,7 @@ def test_hints_without_an_end_are_no_answer() -> None:
 
 
 def test_switching_protocols_is_no_listing() -> None:
-    """Nobody asked for another protocol; what follows is in one that is not spoken here."""
+    """The client requests no other protocol and speaks none."""
     switching = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\n\r\n"
 
     def script(request: Request) -> bytes:
@@ -131,16 +102,16 @@ def test_switching_protocols_is_no_listing() -> None:
     assert [request.connection for request in server.requests] == [0, 1]
 
 
-# --- more than one answer ---------------------------------------------------------------------------------------------
+# --- more than one response -------------------------------------------------------------------------------------------
 
 
 def chunked(body: bytes) -> bytes:
-    """The 200 in one chunk."""
+    """A 200 in one chunk."""
     return answer(b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body), Content_Length=None, Transfer_Encoding="chunked")
 
 
 SURPLUS = {
-    "two answers": listing(1) + listing(1),
+    "two responses": listing(1) + listing(1),
     "another team's as well": listing(1) + listing(3),
     "a long one": listing(1) + answer(b'{"count": 0, "connectors": []}' + b" " * 100_000),
     "bytes after a chunked body": chunked(b'{"count":1,"connectors":[{"connector_identifier":"OF_1"}]}') + listing(1),
@@ -154,8 +125,8 @@ SURPLUS = {
 
 @pytest.mark.parametrize("name", SURPLUS)
 @pytest.mark.parametrize("apart", [True, False])
-def test_what_comes_after_an_answer_answers_no_other_request(name: str, apart: bool) -> None:
-    """Whether it comes with the answer or a little later: the connection is not used again."""
+def test_bytes_after_a_response_answer_no_other_request(name: str, apart: bool) -> None:
+    """They may come with the response or a little later: the connection is not used again."""
     sent = threading.Event()
     first = len(listing(1))
 
@@ -173,7 +144,7 @@ def test_what_comes_after_an_answer_answers_no_other_request(name: str, apart: b
 
 @pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified"])
 def test_a_body_where_none_may_be_answers_no_other_request(status: str) -> None:
-    """http.client reads no body of these, and leaves it where it is."""
+    """http.client reads no body of these, and leaves the bytes in the connection."""
 
     def script(request: Request) -> bytes:
         hidden = answer(listing(3), status) if request.team_id == 1 else b""
@@ -186,38 +157,13 @@ def test_a_body_where_none_may_be_answers_no_other_request(status: str) -> None:
     assert [request.connection for request in server.requests] == [0, 1]
 
 
-def test_an_answer_that_is_sent_again_later_is_noticed() -> None:
-    """After the next request has been sent no connection looks different: the request id tells."""
-    first = listing(1, X_Request_Id="request-0001")
-
-    def script(request: Request) -> bytes:
-        if request.number == 1 and request.connection == 0:
-            return first + listing(request.team_id, X_Request_Id="request-0002")
-        return first if request.team_id == 1 else listing(request.team_id, X_Request_Id="request-0003")
-
-    with serving(script) as server, client_of(server.port) as client:
-        assert [identifiers(client, team_id) for team_id in (1, 2)] == [["OF_1"], ["OF_2"]]
-    assert [(request.connection, request.team_id) for request in server.requests] == [(0, 1), (0, 2), (1, 2)]
-
-
-def test_a_gateway_that_knows_one_request_id_is_believed_on_a_connection_of_its_own() -> None:
-    """Once it is known, at the cost of one request, each has its own; no other is made twice."""
-
-    def script(request: Request) -> bytes:
-        return listing(request.team_id, X_Request_Id="always-the-same")
-
-    with serving(script) as server, client_of(server.port) as client:
-        assert [identifiers(client, team_id) for team_id in (1, 2, 3)] == [["OF_1"], ["OF_2"], ["OF_3"]]
-    assert [(request.connection, request.team_id) for request in server.requests] == [(0, 1), (0, 2), (1, 2), (2, 3)]
-
-
 # --- connections on which something went wrong ------------------------------------------------------------------------
 
 WRONG = {
     "a page of a gateway": Fault(body=b"<html>", content_type="text/html"),
-    "JSON that cannot be kept": Fault(body=b'{"count": NaN}'),
+    "JSON that cannot be stored": Fault(body=b'{"count": NaN}'),
     "no listing": Fault(body=b"[]"),
-    "a record that is none": Fault(body=b'{"count": 1, "connectors": [{}]}'),
+    "a malformed record": Fault(body=b'{"count": 1, "connectors": [{}]}'),
     "another success": Fault(206),
     "a redirect": Fault(302, location="https://elsewhere.example/"),
     "an error of the API": Fault(403),
@@ -232,28 +178,18 @@ WRONG = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_a_connection_on_which_anything_went_wrong_is_not_used_again(
+def test_a_connection_is_not_used_again_after_anything_abnormal(
     sandbox: Sandbox, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
-    """Nobody knows what else may be on it."""
+    """Further bytes may be on it."""
     caplog.set_level(logging.DEBUG, "urllib3")
     for team_id in (1, 2, 3, 4):
         sandbox.add_connector(team_id, f"OF_{team_id}")
     sandbox.fault(WRONG[name], team_id=3)
-    port = int(sandbox.url.rpartition(":")[2])
     given = {"team_ids": [1, 2, 3, 4], "api_key": sandbox.token, "on_team_error": "skip", "request_max_attempts": 1}
-    with closing(Fetcher(settings(port, **given, request_timeout=2), str.lower)) as fetcher:
+    checked = settings(base_url=sandbox.url, workers=1, request_timeout=2, **given)
+    with closing(Fetcher(checked, str.lower)) as fetcher:
         found = {each.team_id: each for each in fetcher.listings(lambda _done, _message: None)}
     assert isinstance(found[3].error, SupermetricsError)
     assert [list(found[team_id].connectors) for team_id in (1, 2, 4)] == [["OF_1"], ["OF_2"], ["OF_4"]]
     assert caplog.text.count("Starting new HTTP connection") == 2
-
-
-def test_scripts_see_whole_requests() -> None:
-    """What the tests above are told of the requests is so."""
-    script: Script = lambda request: listing(request.team_id)  # noqa: E731 - its type is what is tried
-    with serving(script) as server, client_of(server.port) as client:
-        list_connectors(client, 2)
-    (request,) = server.requests
-    assert request.line.startswith("GET /v1/teams/2/connector_builder/connectors?")
-    assert "Authorization: Bearer" in request.head

@@ -1,14 +1,14 @@
-"""A sandbox that commands are led to by their environment, and a way to run them."""
+"""A sandbox of the API to which the environment of a command points."""
 
 from __future__ import annotations
 
 import pytest
 
-from supermetrics_loader.sandbox import Sandbox
 from tests.helpers.commands import cli, shipped  # noqa: F401 - a fixture
+from tests.helpers.sandbox import Sandbox
 
 
 @pytest.fixture
 def api(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
-    """The sandbox with the shipped teams, and the environment that leads to it."""
+    """The sandbox with the shipped teams."""
     return shipped(sandbox, monkeypatch)

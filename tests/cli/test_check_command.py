@@ -1,4 +1,4 @@
-"""`check`: is the key good, which teams does it see."""
+"""`check`: is the key good, which teams does it see, what does a load cost."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from supermetrics_loader.sandbox import Sandbox
 from tests.helpers.commands import CRM, LOYALTY, PODCAST, Command
+from tests.helpers.sandbox import Sandbox
 
 
-def test_check_asks_for_each_team_once_and_loads_nothing(api: Sandbox, cli: Command) -> None:
-    """It answers before the first load, and costs a request a team of the hourly limit."""
+def test_check_requests_each_team_once_and_loads_nothing(api: Sandbox, cli: Command) -> None:
+    """It costs one request per team and works before the first load."""
     outcome = cli("check")
     assert outcome.code == 0
     assert sorted(request.team_id or 0 for request in api.requests) == api.team_ids
@@ -29,27 +29,45 @@ def test_check_asks_for_each_team_once_and_loads_nothing(api: Sandbox, cli: Comm
 
 @pytest.mark.usefixtures("api")
 def test_check_shows_every_team_and_why_one_fails(cli: Command) -> None:
-    """The good teams are told as well: that is how one finds the wrong id."""
+    """The good teams are shown too: this is how a wrong id is found."""
     outcome = cli("check", "--team", "7", "--team", str(CRM))
     assert outcome.code == 65
     assert re.search(rf"^\s*7\s+failed\s+403\s.*\n\s*{CRM}\s+ok\s+200", outcome.out, re.MULTILINE)
-    assert outcome.err.startswith("Error HTTP 403 FORBIDDEN for team 7: ")
+    assert outcome.err.startswith("Error: HTTP 403 FORBIDDEN for team 7: ")
 
 
-def test_check_of_a_bad_key_is_one_block(api: Sandbox, cli: Command) -> None:
-    """The key is the whole run's: there is no table to show."""
+def test_a_bad_key_is_one_error(api: Sandbox, cli: Command) -> None:
+    """The key belongs to the whole run, so there is no table of teams."""
     api.tokens.clear()
     outcome = cli("check")
     assert (outcome.code, outcome.out) == (65, "")
-    assert outcome.err.startswith("Error HTTP 401 UNAUTHORIZED for team ")
+    assert outcome.err.startswith("Error: HTTP 401 UNAUTHORIZED for team ")
 
 
 @pytest.mark.usefixtures("api")
 def test_check_json_is_one_object(cli: Command) -> None:
     """The same for a monitor."""
-    teams = json.loads(cli("check", "--json").out)["teams"]
-    assert [(team["team_id"], team["status"], team["connectors"]) for team in teams] == [
+    result = json.loads(cli("check", "--json").out)
+    assert [(team["team_id"], team["status"], team["connectors"]) for team in result["teams"]] == [
         (CRM, "ok", 3),
         (LOYALTY, "ok", 2),
         (PODCAST, "ok", 2),
     ]
+    assert "plan" not in result
+
+
+def test_check_announces_the_requests_of_a_load_with_optional_tables(api: Sandbox, cli: Command) -> None:
+    """The announced number is the number that the load makes."""
+    options = ("--include-teams", "--include-logs", "--include-secrets")
+    plan = json.loads(cli("check", *options, "--json").out)["plan"]
+    made = len(api.requests)
+    assert made == 3 + 3  # listings, and names for the table
+    assert (plan["listings"], plan["remaining"]) == (3, 5000 - made)
+    text = cli("check", *options).out
+    assert f"A load makes at least {plan['requests']} requests, 3 of them for listings. " in text
+    assert "Nordic Marketing" in text
+    before = len(api.requests)
+    assert cli("load", *options).code == 0
+    assert len(api.requests) - before == plan["requests"]
+    api.rate_limit = len(api.requests) + 20
+    assert cli("check", *options).out.endswith(": optional tables will take more than one load.\n")

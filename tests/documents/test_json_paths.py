@@ -1,8 +1,9 @@
-"""Where two JSON documents differ, named so that the place is found again."""
+"""Comparing two JSON documents: which places differ, and how their paths address them."""
 
 from __future__ import annotations
 
 import copy
+import time
 from decimal import Decimal
 from typing import Any
 
@@ -11,21 +12,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from supermetrics_connectors.documents import json_paths
-from supermetrics_connectors.documents.json_paths import changes, render
+from supermetrics_connectors.documents.json_paths import compare_json, is_same_json, render
 
 documents = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(0, 3), st.sampled_from(["", "a", "b"])),
     lambda children: st.one_of(
-        st.lists(children, max_size=4), st.dictionaries(st.sampled_from("abc"), children, max_size=3)
+        st.lists(children, max_size=4), st.dictionaries(st.sampled_from(["a", "b", "id"]), children, max_size=3)
     ),
     max_leaves=12,
 )
 
 
-def told(before: Any, after: Any) -> list[str]:
-    """The differences as text, a sign before each path."""
+def compared(before: Any, after: Any) -> list[str]:
+    """The changes as text, a sign before each path."""
     signs = {"added": "+", "removed": "-", "changed": "~"}
-    return [signs[change.kind] + render(change.path) for change in changes(before, after)]
+    return [signs[change.kind] + render(change.path) for change in compare_json(before, after)]
+
+
+def fields(*ids: Any) -> list[dict[str, Any]]:
+    """Fields of a report type with these ids."""
+    return [{"id": each, "title": f"Field {each}"} for each in ids]
 
 
 @pytest.mark.parametrize(
@@ -47,29 +53,79 @@ def told(before: Any, after: Any) -> list[str]:
         ({"a": {}}, {"a": []}, ["~$.a"]),
         ([1, 2, 3], [0, 1, 2, 3], ["+$[0]"]),
         ([1, 2, 3], [1, 3], ["-$[1]"]),
-        ([{"id": 1, "n": "a"}, {"id": 2}], [{"id": 1, "n": "b"}, {"id": 2}], ["~$[0].n"]),
+        ([{"n": "a", "m": 1}, 2], [{"n": "b", "m": 1}, 2], ["~$[0].n"]),
         ({"X-Api-Key": 1, "": 2, 'a"b': 3, "é": 4}, {}, ['-$[""]', '-$["X-Api-Key"]', '-$["a\\"b"]', '-$["é"]']),
     ],
 )
-def test_each_difference_is_told_once_at_its_top(before: Any, after: Any, expected: list[str]) -> None:
-    """An element put in front of others moves them and changes none."""
-    assert told(before, after) == expected
+def test_each_change_has_one_path_at_its_top(before: Any, after: Any, expected: list[str]) -> None:
+    """An element inserted before others moves them and changes none."""
+    assert compared(before, after) == expected
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        (fields("a", "b"), fields("a", "x", "b"), ["+$[1]"]),
+        (fields("a", "b", "c"), fields("b", "c"), ["-$[0]"]),
+        (fields("a", "b"), [{"id": "b", "title": "B"}, *fields("c")], ["-$[0]", "~$[0].title", "+$[1]"]),
+        (fields("a", "b", "c"), fields("c", "a", "b"), ["~$"]),
+        (fields("a", "b", "c"), [*fields("c", "b"), {"id": "a"}], ["~$", "-$[2].title"]),
+        (fields(1, "1"), fields("1", 1, 2), ["~$", "+$[2]"]),
+        (fields(), fields("a", "b"), ["+$[0]", "+$[1]"]),
+        (fields(1), [{"id": 1.0, "title": "Field 1"}], ["~$[0].id"]),
+        # An `id` that is missing, repeated or of another type: by content, as every other list.
+        ([*fields("a", "b"), {}], fields("x", "a", "b"), ["+$[0]", "-$[2]"]),
+        (fields("a", "a"), fields("b", "a"), ["+$[0]", "-$[1]"]),
+        (fields(True, None), fields(None), ["-$[0]"]),
+    ],
+)
+def test_elements_with_distinct_ids_are_matched_by_id(before: Any, after: Any, expected: list[str]) -> None:
+    """Another order is one change of the list, whatever its length."""
+    assert compared(before, after) == expected
+
+
+def test_a_report_type_added_to_a_large_configuration_is_one_path() -> None:
+    """So is a field inserted in the middle of 500 while the next one is renamed."""
+    before: dict[str, Any] = {"reporting": {"reportTypes": [{"id": "orders", "fields": fields(*range(500))}]}}
+    after = copy.deepcopy(before)
+    after["reporting"]["reportTypes"].insert(0, {"id": "refunds", "fields": fields(*range(1_000))})
+    after["reporting"]["reportTypes"][1]["fields"].insert(250, {"id": "vat"})
+    after["reporting"]["reportTypes"][1]["fields"][251]["title"] = "Discount"
+    reports = "$.reporting.reportTypes"
+    assert compared(before, after) == [
+        f"~{reports}[1].fields[251].title",
+        f"+{reports}[1].fields[250]",
+        f"+{reports}[0]",
+    ]
+
+
+def test_long_lists_with_ids_are_compared_in_linear_time() -> None:
+    """10,000 reversed elements take a fraction of a second; matching them by content would take minutes."""
+    before = fields(*range(10_000))
+    start = time.process_time()
+    assert compared(before, before[::-1]) == ["~$"]
+    assert time.process_time() - start < 5
 
 
 @given(documents, documents)
-def test_documents_differ_exactly_if_a_difference_is_told(before: Any, after: Any) -> None:
-    """No edit goes unseen and none is made up; both directions are mirror images."""
-    assert bool(told(before, after)) == (repr_of(before) != repr_of(after))
-    assert told(before, copy.deepcopy(before)) == []
-    assert [each[0] for each in told(before, after)].count("+") == [each[0] for each in told(after, before)].count("-")
+def test_documents_differ_exactly_if_a_change_is_found(before: Any, after: Any) -> None:
+    """No edit is missed and none is made up; what one direction adds, the other removes."""
+    assert bool(compared(before, after)) == (repr_of(before) != repr_of(after))
+    assert is_same_json(before, after) == (repr_of(before) == repr_of(after))
+    assert compared(before, copy.deepcopy(before)) == []
+    added, removed = (
+        [each[0] for each in compared(*pair)].count(sign)
+        for pair, sign in (((before, after), "+"), ((after, before), "-"))
+    )
+    assert added == removed
 
 
 @given(documents, documents)
-def test_a_number_that_a_database_writes_another_way_is_no_change(before: Any, after: Any) -> None:
-    """Some give 1 back for 1.0: what else was edited is told, and nothing more."""
-    if edited := told(before, after):
-        assert told(with_fractions(before), after) == edited
-        assert told(before, with_fractions(after)) == edited
+def test_another_notation_of_a_number_is_no_change(before: Any, after: Any) -> None:
+    """Some databases write 1 for 1.0: other edits are found, and nothing more."""
+    if edited := compared(before, after):
+        assert compared(with_fractions(before), after) == edited
+        assert compared(before, with_fractions(after)) == edited
 
 
 def with_fractions(document: Any) -> Any:
@@ -82,17 +138,17 @@ def with_fractions(document: Any) -> Any:
 
 
 @given(documents, documents)
-def test_a_path_leads_to_what_is_told_of_it(before: Any, after: Any) -> None:
-    """What is gone, whose index was another, was where it can no longer be looked up."""
-    for change in changes(before, after):
+def test_a_path_leads_to_its_content(before: Any, after: Any) -> None:
+    """A removed element has its old index, beside elements that have moved, so only its list is in both documents."""
+    for change in compare_json(before, after):
         if change.kind != "removed":
             assert at(after, change.path) == change.after
 
 
-def test_long_lists_are_compared_by_index(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Matching their elements would take minutes."""
-    monkeypatch.setattr(json_paths, "_MOST_ALIGNED", 2)
-    assert told([1, 2, 3], [0, 1, 2, 3]) == ["~$[0]", "~$[1]", "~$[2]", "+$[3]"]
+def test_long_lists_without_ids_are_compared_by_index(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Matching their elements by content would take minutes."""
+    monkeypatch.setattr(json_paths, "MAX_MATCHED_BY_CONTENT", 2)
+    assert compared([1, 2, 3], [0, 1, 2, 3]) == ["~$[0]", "~$[1]", "~$[2]", "+$[3]"]
 
 
 def at(document: Any, path: tuple[Any, ...]) -> Any:
@@ -103,7 +159,7 @@ def at(document: Any, path: tuple[Any, ...]) -> Any:
 
 
 def repr_of(document: Any) -> str:
-    """Text that differs if the content does, key order aside; in Python, True is 1."""
+    """Text that differs if the content does, except for the order of keys; in Python, True equals 1."""
     if isinstance(document, dict):
         return f"{{{sorted((name, repr_of(member)) for name, member in document.items())}}}"
     return repr([repr_of(element) for element in document]) if isinstance(document, list) else repr(document)

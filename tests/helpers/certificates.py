@@ -1,4 +1,4 @@
-"""Certificates for servers on this machine, signed by nobody else."""
+"""Self-signed certificates for servers on this machine."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from cryptography.x509.oid import NameOID
 
 
 def make_certificate(file: Path, address: str = "127.0.0.1", days: int = 1) -> ssl.SSLContext:
-    """Writes a certificate that is its own authority.
+    """Writes a self-signed certificate.
 
     Args:
-        file: Where to, with its key, as PEM.
-        address: The IP address that it is for.
-        days: How long it is good from now; less than 0 makes one that was until then.
+        file: For the certificate and its key, as PEM.
+        address: The IP address of the server.
+        days: Days until it expires; less than 0 for one that has expired.
 
     Returns:
-        What a server needs to show it.
+        The context of a server that presents it.
     """
     key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(timezone.utc)
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a server of the tests")])

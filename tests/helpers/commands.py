@@ -1,9 +1,10 @@
-"""Commands as a person, a scheduler and a log collector meet them: what they leave their caller, and on disk."""
+"""Runs commands in this process or in a process of their own, and reads the file that they load."""
 
 from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -16,9 +17,9 @@ import duckdb
 import pytest
 
 from supermetrics_loader.cli.main import run
-from supermetrics_loader.sandbox import Sandbox
 from supermetrics_loader.sandbox.data import shipped_teams
 from tests.helpers.expectations import OTHER, TEAM
+from tests.helpers.sandbox import Sandbox
 
 SCRIPT = str(Path(sys.executable).parent / "supermetrics-connectors")
 CRM, LOYALTY, PODCAST = 936506, 941277, 958014
@@ -36,7 +37,7 @@ NO_API_KEY = (
 
 
 class Outcome(NamedTuple):
-    """What a command left its caller."""
+    """Exit code and output of a command."""
 
     code: int
     out: str
@@ -47,22 +48,16 @@ Command = Callable[..., Outcome]
 
 
 def shipped(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
-    """The sandbox with the shipped teams, and the environment that leads to it. Retries do not wait."""
+    """Adds the shipped teams and points commands to the sandbox. Retries do not wait."""
     for team_id, connectors in shipped_teams().items():
         sandbox.add_team(team_id, connectors)
-    settings = {
-        "BASE_URL": sandbox.url,
-        "API_KEY": sandbox.token,
-        "TEAM_IDS": ",".join(map(str, sandbox.team_ids)),
-        "REQUEST_BACKOFF_FACTOR": "0",
-    }
-    for name, value in settings.items():
-        monkeypatch.setenv(f"SOURCES__SUPERMETRICS__{name}", value)
+    monkeypatch.setenv("SOURCES__SUPERMETRICS__REQUEST_BACKOFF_FACTOR", "0")
+    lead_to(sandbox, monkeypatch)
     return sandbox
 
 
 def with_two_teams(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
-    """Gives each of two teams a connector, and leads commands to the sandbox by their environment."""
+    """Adds two teams of one connector each and points commands to the sandbox."""
     for team_id in (TEAM, OTHER):
         sandbox.add_connector(team_id, "A", name="Name A", configuration={"configuration_json": {"a": 1}})
     lead_to(sandbox, monkeypatch)
@@ -70,7 +65,7 @@ def with_two_teams(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox
 
 
 def lead_to(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Has commands load the teams that the sandbox has by now."""
+    """Points commands to the sandbox and to its present teams."""
     monkeypatch.setenv("SUPERMETRICS_API_KEY", sandbox.token)
     monkeypatch.setenv("SOURCES__SUPERMETRICS__BASE_URL", sandbox.url)
     monkeypatch.setenv("SOURCES__SUPERMETRICS__TEAM_IDS", ",".join(map(str, sandbox.team_ids)))
@@ -88,8 +83,8 @@ def cli(capsys: pytest.CaptureFixture[str]) -> Command:
     return command
 
 
-def script(*arguments: str, timeout: float | None = 60, **environment: str) -> Outcome:
-    """Runs the installed console script to its end, in the current folder and environment, or with more in this."""
+def script(*arguments: str, timeout: float | None = 300, **environment: str) -> Outcome:
+    """Runs the installed console script to its end, with additional variables of the environment."""
     done = subprocess.run(  # noqa: S603 - the tests make up the commands themselves
         [SCRIPT, *arguments],
         capture_output=True,
@@ -103,9 +98,13 @@ def script(*arguments: str, timeout: float | None = 60, **environment: str) -> O
 
 @contextmanager
 def running(*command: str) -> Iterator[subprocess.Popen[str]]:
-    """A process in the background, ended with the block."""
+    """A process in the background, killed at the end of the block. SIGINT interrupts it, also below `nohup`."""
     process = subprocess.Popen(  # noqa: S603 - the tests make up the commands themselves
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8"
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - no thread holds a lock
     )
     with process:
         try:
@@ -117,7 +116,7 @@ def running(*command: str) -> Iterator[subprocess.Popen[str]]:
 def ask(
     sql: str, file: Path | str = "supermetrics_connectors.duckdb", dataset: str = "supermetrics"
 ) -> list[tuple[Any, ...]]:
-    """Asks the DuckDB file that the command line left."""
+    """Queries the DuckDB file of a load."""
     with duckdb.connect(str(file)) as connection:
         connection.execute(f"set timezone = 'UTC'; set schema = '{dataset}'")
         return connection.execute(sql).fetchall()
@@ -133,20 +132,20 @@ def listed(sandbox: Sandbox) -> list[tuple[int, str, str]]:
 
 
 def loaded(file: Path | str = "supermetrics_connectors.duckdb", dataset: str = "supermetrics") -> list[tuple[Any, ...]]:
-    """The same of every row of `connectors`."""
+    """Team, identifier and name of every row of `connectors`, sorted."""
     return ask("select team_id, connector_identifier, name from connectors order by all", file, dataset)
 
 
 def totals(outcome: Outcome) -> str:
     """The summary's sentence with the sums, without the seconds."""
-    match = re.search(r"^(Loaded \d+ of \d+ teams) in \d+\.\d s: (.*)\.$", outcome.out, re.MULTILINE)
+    match = re.search(r"^(Loaded \d+ of \d+ teams?) in \d+\.\d s: (.*)\.$", outcome.out, re.MULTILINE)
     assert match, outcome
     return f"{match[1]}: {match[2]}"
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    """Waits for it, not for ever."""
-    deadline = time.monotonic() + 20
+    """Waits until a condition holds, at most a minute."""
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)

@@ -19,14 +19,14 @@ from dlt.common.configuration.specs import ConnectionStringCredentials
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
 from dlt.destinations.impl.ducklake.configuration import DuckLakeCredentials
 
-from supermetrics_connectors.tables.changes import CHANGES, select
-from supermetrics_connectors.tables.sessions import in_utc
-from supermetrics_loader.look.diff import Difference, compare_versions
-from supermetrics_loader.look.report import write_report
+from supermetrics_connectors.interface import CHANGES_VIEW, use_utc
+from supermetrics_loader.read.dataset import open_dataset
+from supermetrics_loader.read.diff import VersionDiff, compare_versions
+from supermetrics_loader.report.page import make_page
 from supermetrics_loader.run.load import run_load
 from supermetrics_loader.run.result import LoadResult
-from supermetrics_loader.sandbox import Sandbox
 from tests.helpers.report_data import Page
+from tests.helpers.sandbox import Sandbox
 from tests.helpers.warehouse import KEYS, Warehouse
 
 
@@ -95,12 +95,11 @@ class Place:
     workers: int = 0
     _clients: dict[str, Any] = field(default_factory=dict)
 
-    def read(self, team_id: int, connector: str, dataset: str = "supermetrics") -> tuple[Page, Difference]:
+    def read(self, team_id: int, connector: str, dataset: str = "supermetrics") -> tuple[Page, VersionDiff]:
         """What every reader of a dataset says: the report, and the last two versions of a connector's configuration."""
-        output = self.folder / "report.html"
-        write_report(output, self.destination(), dataset)
+        page = make_page(self.destination(), dataset)
         difference = compare_versions(self.destination(), dataset, team_id, connector)
-        return Page(output.read_text(encoding="utf-8")), difference
+        return Page(page), difference
 
     def execute(self, sql: str) -> None:
         """Has the database do something."""
@@ -131,12 +130,12 @@ class Place:
     def rows(self, table: str, dataset: str = "supermetrics") -> list[dict[str, Any]]:
         """The rows of a table; none of one that is not there."""
         if self.settings.get("table_format") == "delta":
-            if table == CHANGES:
+            if table == CHANGES_VIEW:
                 return self._changes_of_files(dataset)
             stored = self.stored(table, dataset)
             return [_plain(row) for row in stored.to_pylist()] if stored is not None else []
         if dataset not in self._clients:  # to make one takes longer than to read by it
-            self._clients[dataset] = in_utc(self.pipeline(dataset=dataset).sql_client())
+            self._clients[dataset] = use_utc(self.pipeline(dataset=dataset).sql_client())
         with self._clients[dataset] as client:
             try:
                 with client.execute_query(f"SELECT * FROM {client.make_qualified_table_name(table)}") as cursor:
@@ -148,15 +147,10 @@ class Place:
                 return []
 
     def _changes_of_files(self, dataset: str) -> list[dict[str, Any]]:
-        """What changed, by the query of the documentation over tables of files."""
-        with duckdb.connect() as connection:
-            connection.execute("set timezone = 'UTC'")
-            for table in ("connector_versions", "connector_configurations", "team_syncs"):
-                connection.register(f"{table}_stored", self.stored(table, dataset))
-                connection.execute(f"create table {table} as from {table}_stored")
-            cursor = connection.execute(select(str))
-            names = [each[0] for each in cursor.description or ()]
-            return [_plain(dict(zip(names, row, strict=True))) for row in cursor.fetchall()]
+        """The changes of Delta tables, which have no view."""
+        with open_dataset(self.destination(), dataset) as data:
+            names, rows = data.query(data.changes_query)
+        return [_plain(dict(zip(names, row, strict=True))) for row in rows]
 
     def read_parquet(self, table: str) -> list[dict[str, Any]]:
         """The rows of a table's plain files, oldest load first, read without dlt's help."""
@@ -182,7 +176,6 @@ class Place:
             "mariadb": "json_value(configuration_json, '$.a')",
         }[self.name]
         pipeline = self.pipeline()
-        pipeline.sync_destination()
         with pipeline.sql_client() as client:
             table = client.make_qualified_table_name("connector_configurations")
             if self.name == "delta":

@@ -1,4 +1,4 @@
-"""Random histories: what may happen to a file that pipelines load to, whatever is in it, and how many are tried."""
+"""Random histories of a DuckDB file that pipelines load into."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import dlt
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
-from supermetrics_loader.sandbox import Sandbox
+from tests.helpers.sandbox import Sandbox
 from tests.helpers.warehouse import Warehouse
 
 
@@ -23,7 +23,7 @@ class History(RuleBasedStateMachine):
         self.sandbox = sandbox.start()
 
     def teardown(self) -> None:
-        """Leaves nothing to the next history."""
+        """Ends the server and deletes the folder."""
         self.sandbox.stop()
         shutil.rmtree(self.folder)
 
@@ -35,12 +35,12 @@ class History(RuleBasedStateMachine):
 
     @rule()
     def restore_the_backup(self) -> None:
-        """Puts the copy back; the working folder knows of later loads."""
+        """Restores the copy; the working folder has later loads."""
         if (self.folder / "backup").exists():
             shutil.copy(self.folder / "backup", self.warehouse.path)
 
     def touch(self, sql: str) -> None:
-        """Somebody changes the file by hand, if there is one."""
+        """Edits the file by hand, if it exists."""
         if self.warehouse.path.exists():
             self.warehouse.query(sql)
 
@@ -55,7 +55,13 @@ class History(RuleBasedStateMachine):
 
 
 def try_histories(machine: type[History], count: int, events: int) -> None:
-    """Tries as many histories of a machine, of so many events each at most."""
+    """Runs random histories of a machine.
+
+    Args:
+        machine: The events.
+        count: Histories.
+        events: Most events of one history.
+    """
     run_state_machine_as_test(
         machine,
         settings=settings(

@@ -1,4 +1,4 @@
-"""An empty folder to be in, and nothing else to find."""
+"""Isolation of a test: an empty folder, and no settings of the user."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dlt.common.configuration.specs.pluggable_run_context import PluggableRunCon
 
 
 def isolate(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-    """Takes away every setting, key and pipeline of the user or of another test."""
+    """Removes every setting, key and pipeline of the user or of another test."""
     for name in list(os.environ):
         if "__" in name.strip("_") or name.startswith(("SUPERMETRICS_", "DLT_")):  # dlt takes SECTION__KEY
             monkeypatch.delenv(name)

@@ -1,4 +1,4 @@
-"""A server that sends exactly the bytes it is told to, for answers that no well-behaved one would give."""
+"""A server that sends exactly the bytes of a script, for responses that no well-behaved server sends."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 Script = Callable[["Request"], bytes | Iterable[bytes]]
-"""Says what is sent for a request: bytes, or several that are sent one after the other."""
+"""Makes the response to a request: bytes, or pieces that are sent one after the other."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """A request as it came in.
+    """A received request.
 
     Attributes:
-        connection: On which connection, counted from 0.
-        number: Which of that connection's, counted from 0.
-        line: Its first line, such as `GET /v1/teams/1/connector_builder/connectors?include_configs=false HTTP/1.1`.
-        team_id: The team that it names; 0 if it names none.
+        connection: The connection, counted from 0.
+        number: The request of that connection, counted from 0.
+        line: The first line, such as `GET /v1/teams/1/connector_builder/connectors?include_configs=false HTTP/1.1`.
+        team_id: The team in the path; 0 without one.
         head: The line and the headers.
     """
 
@@ -36,11 +36,11 @@ class Request:
 
 @dataclass
 class ScriptedServer:
-    """What `serving` yields.
+    """A running server.
 
     Attributes:
         port: On 127.0.0.1.
-        requests: Those that came, oldest first.
+        requests: The received requests, oldest first.
     """
 
     port: int
@@ -49,7 +49,7 @@ class ScriptedServer:
 
 @contextmanager
 def serving(script: Script, context: ssl.SSLContext | None = None) -> Iterator[ScriptedServer]:
-    """Serves until the block ends, a thread a connection; with a context over TLS."""
+    """Serves until the block ends, in one thread per connection; with a context over TLS."""
     open_connections: list[socket.socket] = []
 
     def serve(connection: socket.socket, number: int) -> None:
@@ -101,13 +101,13 @@ def _converse(stream: socket.socket, connection: int, script: Script, requests: 
 
 
 def listing(team_id: int, **headers: Any) -> bytes:
-    """A 200 that lists one connector, whose identifier names the team."""
+    """A 200 that lists one connector, whose identifier contains the team."""
     connectors = [{"connector_identifier": f"OF_{team_id}", "name": f"Connector of team {team_id}"}]
     return answer(json.dumps({"count": 1, "connectors": connectors}).encode(), **headers)
 
 
 def answer(body: bytes, status: str = "200 OK", **headers: Any) -> bytes:
-    """An answer with these headers, `X_Request_Id` for `X-Request-Id`, and the length of its body unless told so."""
+    """A response with these headers (`X_Request_Id` is `X-Request-Id`) and, by default, the length of its body."""
     headers = {"Content_Type": "application/json", "Content_Length": len(body), **headers}
     lines = [f"{name.replace('_', '-')}: {value}" for name, value in headers.items() if value is not None]
     return "\r\n".join([f"HTTP/1.1 {status}", *lines, "", ""]).encode() + body

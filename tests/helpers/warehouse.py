@@ -13,15 +13,15 @@ from typing import Any
 import duckdb
 import pendulum
 
-from supermetrics_loader.sandbox import Sandbox
+from tests.helpers.sandbox import Sandbox
 
 Rows = dict[str, dict[str, Any]]
 """One team's rows by connector_identifier, without what is null."""
 
 KEYS = {
     "connectors": "team_id, connector_identifier",
-    "connector_versions": "_dlt_id, _dlt_valid_from",
-    "connector_configurations": "_dlt_id, _dlt_valid_from",
+    "connector_versions": "version_id, _dlt_valid_from",
+    "connector_configurations": "version_id, _dlt_valid_from",
     "team_syncs": "team_id, started_at",
     "_dlt_loads": "load_id",
 }

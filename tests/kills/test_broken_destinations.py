@@ -1,4 +1,4 @@
-"""A destination that fails in the middle of a load: the run says so, and the next good one makes everything right."""
+"""A destination that fails in the middle of a load: the run reports it, and the next good one corrects the tables."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ import pytest
 from deltalake import DeltaTable
 from dlt.common.runtime.collector import NullCollector
 
-from supermetrics_connectors.tables.contracts import CONNECTORS
-from supermetrics_connectors.tables.stored import SqlReader
+from supermetrics_connectors import supermetrics_source
+from supermetrics_connectors.specs import CONNECTORS
+from supermetrics_connectors.tables.destinations.sql_reader import SqlReader
+from supermetrics_connectors.tables.target import Target
 from supermetrics_loader.run.load import LoadFailedError
-from supermetrics_loader.sandbox import Sandbox
 from tests.helpers.destinations import Place, destination_at
 from tests.helpers.expectations import OTHER, TEAM, configuration
+from tests.helpers.sandbox import Sandbox
 from tests.helpers.warehouse import listed_configurations, listed_connectors
 
 # dlt's own use of deltalake and of PostgreSQL's driver warns; this project's code is held to silence by other tests
@@ -61,7 +63,7 @@ class Customer:
         return [(row["status"], row["error_message"] or "") for row in rows[2:]]
 
     def assert_right(self) -> None:
-        """The tables are what the API lists, and each change is told once."""
+        """The tables are what the API lists, and each change appears once."""
         warehouse = self.place.copied(self.place.folder / "copy.duckdb", self.dataset)
         for team in (TEAM, OTHER):
             assert warehouse.connectors(team) == listed_connectors(self.sandbox, team)
@@ -109,7 +111,7 @@ HANG_UP = """
 
 @pytest.mark.parametrize("table", ["connectors", "connector_configurations"])
 def test_postgres_refuses_one_table(postgres: Customer, table: str) -> None:
-    """For whatever reason of its own; that reason is in `team_syncs`."""
+    """`team_syncs` has the reason."""
     with a_trigger(postgres, table, "RAISE EXCEPTION 'not this one' USING ERRCODE = 'check_violation'"):
         with pytest.raises(LoadFailedError, match="not this one"):
             postgres.load()
@@ -119,7 +121,7 @@ def test_postgres_refuses_one_table(postgres: Customer, table: str) -> None:
 
 
 def test_postgres_drops_every_connection(postgres: Customer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In the middle of a merge, each time that it is tried."""
+    """In the middle of a merge, at every attempt."""
     monkeypatch.setenv("LOAD__RAISE_ON_MAX_RETRIES", "1")
     with a_trigger(postgres, "connector_versions", HANG_UP):
         with pytest.raises(LoadFailedError) as failed:
@@ -133,7 +135,7 @@ def test_postgres_drops_every_connection(postgres: Customer, monkeypatch: pytest
 
 
 def test_postgres_drops_every_connection_once(postgres: Customer) -> None:
-    """What it does not take at first it takes the next time, in the same run."""
+    """The second attempt of the same run succeeds."""
     with a_trigger(
         postgres, "connector_versions", f"IF nextval('{postgres.dataset}.times') = 1 THEN {HANG_UP}; END IF"
     ):
@@ -143,21 +145,20 @@ def test_postgres_drops_every_connection_once(postgres: Customer) -> None:
 
 
 def test_postgres_hangs_up_between_two_reads(postgres: Customer) -> None:
-    """What it did not answer is asked for once more, by another connection."""
+    """The query runs again over another connection."""
     pipeline = postgres.place.pipeline(dataset=postgres.dataset)
-    pipeline.sync_destination()
-    pipeline.activate()
-    reader = SqlReader()
+    schema = supermetrics_source([TEAM], postgres.sandbox.token).schema
+    reader = SqlReader(Target(pipeline, schema, {}))
     with reader.connected() as client:
-        before = list(reader.every(CONNECTORS, CONNECTORS.key, [TEAM, OTHER]))
+        before = list(reader.rows(CONNECTORS, CONNECTORS.key, [TEAM, OTHER]))
         ((process,),) = client.sql_client.execute_sql("SELECT pg_backend_pid()")
         postgres.sql(f"SELECT pg_terminate_backend({process})")
         for _ in range(2):
-            assert list(reader.every(CONNECTORS, CONNECTORS.key, [TEAM, OTHER])) == before != []
+            assert list(reader.rows(CONNECTORS, CONNECTORS.key, [TEAM, OTHER])) == before != []
 
 
 def test_a_delta_table_refuses_rows(delta: Customer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By a constraint that somebody has set; that is in `team_syncs`."""
+    """A constraint of the user fails the load, and `team_syncs` says so."""
     monkeypatch.setenv("LOAD__RAISE_ON_MAX_RETRIES", "1")
     path = delta.place.folder / "lake" / delta.dataset / "connector_versions"
     DeltaTable(path).alter.add_constraint({"not_this_one": "name <> 'refused'"})

@@ -1,4 +1,4 @@
-"""Whatever bytes come as an answer: they make the rows that they say, or a `SupermetricsError`, and nothing else."""
+"""Any bytes as a response: the rows that they state, or a `SupermetricsError`, and nothing else."""
 
 from __future__ import annotations
 
@@ -11,33 +11,27 @@ from contextlib import closing, suppress
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from dlt.common.normalizers.naming.snake_case import NamingConvention
 from dlt.pipeline.exceptions import PipelineStepFailed
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from supermetrics_connectors.api.checks import parse_timestamp
-from supermetrics_connectors.api.client import Answer, SupermetricsClient
-from supermetrics_connectors.api.listing import (
-    CONNECTOR_FIELDS,
-    Listing,
-    list_connectors,
-    read_listing,
-)
+from supermetrics_connectors.api.client import ApiResponse, SupermetricsClient
+from supermetrics_connectors.api.listing import Listing, list_connectors, read_listing
+from supermetrics_connectors.api.validation import ColumnNames
 from supermetrics_connectors.exceptions import SupermetricsError
-from supermetrics_connectors.settings import resolve
-from supermetrics_connectors.tables.arrow import to_table
-from supermetrics_connectors.tables.batch import Batch, Run
-from supermetrics_connectors.tables.contracts import (
-    CONNECTOR_CONFIGURATIONS,
-    CONNECTOR_VERSIONS,
-    CONNECTORS,
-    OWN_COLUMNS,
-)
-from supermetrics_connectors.tables.strategies import STRATEGIES
+from supermetrics_connectors.records import parse_timestamp
+from supermetrics_connectors.specs import CONNECTOR_CONFIGURATIONS, CONNECTOR_VERSIONS, CONNECTORS
+from supermetrics_connectors.tables.arrow import to_arrow
+from supermetrics_connectors.tables.destinations import STRATEGIES
+from supermetrics_connectors.tables.rows import ListingBatch, connector_rows, diff_team, new_version_rows
+from supermetrics_connectors.tables.run import Run
 from supermetrics_loader.run.load import root_cause
-from supermetrics_loader.sandbox import Fault, Sandbox
+from tests.helpers import clients
+from tests.helpers.expectations import Load, Rows
+from tests.helpers.sandbox import Fault, Sandbox
 
 TEAM = 1
 column_name = NamingConvention().normalize_identifier
@@ -133,28 +127,21 @@ def bodies(draw: st.DrawFn) -> bytes:
 
 
 @pytest.fixture
-def asking(sandbox: Sandbox) -> Iterator[Callable[[Fault], SupermetricsClient]]:
-    """Has the sandbox answer so, and gives a client that asks once."""
-    settings = resolve(
-        team_ids=[TEAM],
-        api_key=sandbox.token,
-        base_url=sandbox.url,
-        include_configs=True,
-        max_retry_wait=0,
-        request_max_attempts=1,
-    )
-    with closing(SupermetricsClient(settings)) as client:
+def client_for(sandbox: Sandbox) -> Iterator[Callable[[Fault], SupermetricsClient]]:
+    """Makes the sandbox respond with a fault, and returns a client that makes one attempt."""
+    given = {"api_key": sandbox.token, "base_url": sandbox.url, "max_retry_wait": 0, "request_max_attempts": 1}
+    with closing(SupermetricsClient(clients.settings(**given))) as client:
 
-        def answered(fault: Fault) -> SupermetricsClient:
+        def make(fault: Fault) -> SupermetricsClient:
             sandbox.clear_faults()
             sandbox.fault(fault)
             return client
 
-        yield answered
+        yield make
 
 
 def read(client: SupermetricsClient) -> Listing | None:
-    """The listing that the client gets; None if it gets an error of the source."""
+    """The listing of the client; None after an error of the source."""
     try:
         return read_listing(
             TEAM,
@@ -162,10 +149,10 @@ def read(client: SupermetricsClient) -> Listing | None:
             started_at=datetime.now(timezone.utc),
             duration_ms=1,
             include_configs=True,
-            column_name=column_name,
+            column_names=ColumnNames(column_name),
         )
     except SupermetricsError as error:
-        return None if str(error) else pytest.fail("The error says nothing")
+        return None if str(error) else pytest.fail("The error has no text")
 
 
 @LARGE
@@ -174,52 +161,49 @@ def read(client: SupermetricsClient) -> Listing | None:
 @example(body=b'{"count": 1, "connectors": [{"connector_identifier": "A", "x": "\\ud800"}]}')
 @example(body=b'{"count": 1, "connectors": [{"connector_identifier": "A", "connector_identifier": "B"}]}')
 @example(body=b'{"count": 1, "connectors": [{"connector_identifier": "A\\u0000", "x": 1e400}]}')
-def test_any_body_makes_its_rows_or_an_error(asking: Callable[[Fault], SupermetricsClient], body: bytes) -> None:
-    """What is read is what was sent, down to the Arrow tables."""
-    listing = read(asking(Fault(body=body)))
+def test_any_body_makes_its_rows_or_an_error(client_for: Callable[[Fault], SupermetricsClient], body: bytes) -> None:
+    """Records are as sent, down to the Arrow tables."""
+    listing = read(client_for(Fault(body=body)))
     if listing is None:
         return
     sent = decoded(body)["connectors"]
     assert set(listing.connectors) == {each["connector_identifier"] for each in sent}
     assert listing.received == len(sent)
-    batch = Batch(Run([TEAM], STRATEGIES["duckdb"]), [listing])
-    for rows, contract in (
-        (list(batch.connector_rows()), CONNECTORS),
-        (list(batch.version_rows(CONNECTOR_VERSIONS)), CONNECTOR_VERSIONS),
-        (list(batch.version_rows(CONNECTOR_CONFIGURATIONS)), CONNECTOR_CONFIGURATIONS),
+    run = Run(clients.settings(team_ids=[TEAM]), STRATEGIES["duckdb"])
+    batch = ListingBatch(run, [diff_team(run, listing)])
+    for rows, spec in (
+        (list(connector_rows(batch)), CONNECTORS),
+        (list(new_version_rows(batch, CONNECTOR_VERSIONS)), CONNECTOR_VERSIONS),
+        (list(new_version_rows(batch, CONNECTOR_CONFIGURATIONS)), CONNECTOR_CONFIGURATIONS),
     ):
+        schema = pa.schema([column.arrow_field for column in spec.columns])
         assert all(row["team_id"] == TEAM for row in rows)
-        for row, written in zip(rows, to_table(rows, contract.schema("mirror"), {}).to_pylist(), strict=True):
+        for row, written in zip(rows, to_arrow(rows, schema, {}, {}).to_pylist(), strict=True):
             assert_written(row, written)
+    added = {name for each in sent for name in each} - CONNECTORS.api_fields - {"configuration"}
+    columns = ColumnNames(column_name).columns(added, CONNECTORS)
     for identifier, connector in listing.connectors.items():
         if identifier in listing.configurations:
             connector["configuration"] = listing.configurations[identifier]
-        assert any(is_as_sent(connector, each) for each in sent if each["connector_identifier"] == identifier)
+        assert any(is_as_sent(connector, each, columns) for each in sent if each["connector_identifier"] == identifier)
 
 
 def decoded(body: bytes) -> Any:
-    """The answer as Python reads it, integers of any size exactly."""
+    """The body as Python reads it, integers of any size exactly."""
     return json.loads(body)
 
 
-def is_as_sent(connector: dict[str, Any], sent: dict[str, Any]) -> bool:
-    """Whether a record has the fields that were sent, the clocks apart."""
+def is_as_sent(connector: dict[str, Any], sent: dict[str, Any], columns: dict[str, str]) -> bool:
+    """Whether a record has the fields that were sent, except the clocks."""
     content = (connector.get("configuration") or {}).get("configuration_json")
     if content is not None and json.loads(content) != (sent.get("configuration") or {}).get("configuration_json"):
         return False
     names = sent.keys() - {"created_at", "updated_at", "configuration"}
-    columns = {name: name if name in CONNECTOR_FIELDS else column_of_added(name) for name in names}
-    return all(connector.get(column) == sent[name] for name, column in columns.items())
-
-
-def column_of_added(name: str) -> str:
-    """The column of a field that the API does not document: never one with a meaning of its own."""
-    column = column_name(name)
-    return f"api_{column.lstrip('_')}" if column in OWN_COLUMNS or column.startswith("_dlt") else column
+    return all(connector.get(columns.get(name, name)) == sent[name] for name in names)
 
 
 def assert_written(row: dict[str, Any], written: dict[str, Any]) -> None:
-    """Each value is in its column, or in a variant of it, as it is or as JSON or as a double."""
+    """Each value is in its column or in a variant of it, unchanged, as JSON or as a double."""
     for name, value in row.items():
         cells = [written[column] for column in written if column == name or column.startswith(f"{name}__v_")]
         cells = [cell for cell in cells if cell is not None]
@@ -246,8 +230,8 @@ def test_a_timestamp_is_the_instant_that_was_written(utc: datetime, minutes: int
 
 @LARGE
 @given(text=st.one_of(st.text(max_size=30), st.text("0123456789-:TZ+. ,W/P", max_size=30)))
-def test_any_other_text_is_no_timestamp(text: str) -> None:
-    """It is refused by the one error that a caller expects, or it is an instant in UTC."""
+def test_another_text_is_no_timestamp(text: str) -> None:
+    """It is refused by a ValueError, or it is an instant in UTC."""
     with suppress(ValueError):
         assert parse_timestamp(text).tzinfo is timezone.utc
 
@@ -281,36 +265,34 @@ header_values = st.one_of(
     ),
 )
 def test_any_header_is_understood_or_ignored(
-    asking: Callable[[Fault], SupermetricsClient], status: int, headers: dict[str, str]
+    client_for: Callable[[Fault], SupermetricsClient], status: int, headers: dict[str, str]
 ) -> None:
-    """A header never fails an answer that is good, except by an error of the source."""
-    client = asking(Fault(status, headers=headers, body=b'{"count": 0, "connectors": []}'))
-    answer: Answer | SupermetricsError
+    """No header fails a good response, except by an error of the source."""
+    client = client_for(Fault(status, headers=headers, body=b'{"count": 0, "connectors": []}'))
+    outcome: ApiResponse | SupermetricsError
     try:
-        answer = list_connectors(client, TEAM)
+        outcome = list_connectors(client, TEAM)
     except SupermetricsError as error:
-        answer = error
-    if isinstance(answer, Answer):
+        outcome = error
+    if isinstance(outcome, ApiResponse):
         assert status == 200
-        assert answer.rate_limit_remaining is None or answer.rate_limit_remaining >= 0
+        assert outcome.rate_limit_remaining is None or outcome.rate_limit_remaining >= 0
     else:
         assert status != 200 or "Content-Encoding" in headers
-        assert answer.retry_after is None or answer.retry_after >= 0
-        assert not re.search(r"[\x00-\x1f\x7f-\x9f]", str(answer))
-    assert answer.request_id is None or re.fullmatch(r"[!-~]+", answer.request_id)
+        assert outcome.retry_after is None or outcome.retry_after >= 0
+        assert not re.search(r"[\x00-\x1f\x7f-\x9f]", str(outcome))
+    assert outcome.request_id is None or re.fullmatch(r"[!-~]+", outcome.request_id)
 
 
-def identifiers_in(rows: Callable[..., list[tuple[Any, ...]]]) -> set[str]:
-    """The connectors of the table, each of which is there once."""
+def identifiers_in(rows: Rows) -> set[str]:
+    """The connectors of the table, each stored once."""
     identifiers = [row[0] for row in rows("connectors", "connector_identifier")]
     assert len(set(identifiers)) == len(identifiers)
     return set(identifiers)
 
 
-def test_any_listing_lands_as_sent_or_fails_by_an_error_of_the_source(
-    sandbox: Sandbox, load: Callable[..., Any], rows: Callable[..., list[tuple[Any, ...]]]
-) -> None:
-    """All the way into DuckDB, one odd answer after the other into the same tables; a refused one changes nothing."""
+def test_any_listing_lands_as_sent_or_fails_by_an_error_of_the_source(sandbox: Sandbox, load: Load, rows: Rows) -> None:
+    """One odd response after another into the same DuckDB tables; a refused one changes nothing."""
     sandbox.add_team(TEAM)
     runs = itertools.count(1)
 

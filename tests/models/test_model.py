@@ -1,4 +1,4 @@
-"""Random years of one customer: after every run the tables are what the API says, or what they were."""
+"""Random years of one customer: after every run the tables equal the API, or are unchanged."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from hypothesis.stateful import initialize, precondition, rule
 from supermetrics_connectors import supermetrics_source
 from supermetrics_connectors.settings import OnTeamError
 from supermetrics_loader.run.load import LoadFailedError, run_load
-from supermetrics_loader.sandbox import OMIT, Fault, Sandbox
 from tests.helpers.histories import History, try_histories
+from tests.helpers.sandbox import OMIT, Fault, Sandbox
 from tests.helpers.warehouse import listed_configurations, listed_connectors
 
 YEARS = int(os.environ.get("MODEL_TEST_YEARS", "6"))
@@ -68,7 +68,7 @@ LASTING = {
 
 
 def current(table: str) -> str:
-    """The condition for the rows that say what there is now."""
+    """The condition of current rows."""
     return "true" if table == "connectors" else "_dlt_valid_to is null"
 
 
@@ -98,17 +98,17 @@ class Customer(History):
 
     @rule(team_id=teams, identifier=identifiers, changes=fields)
     def edit(self, team_id: int, identifier: str, changes: dict[str, Any]) -> None:
-        """Creates or edits a connector, with whatever dates: shared late, twice on a day, a clock that stands."""
+        """Creates or edits a connector with any date: shared late, twice on a day, a clock that stands still."""
         self._edit(team_id, identifier, changes)
 
     @rule(team_id=teams, identifier=identifiers, configuration=configurations)
     def configure(self, team_id: int, identifier: str, configuration: Any) -> None:
-        """Edits, adds or takes away a configuration; the connector's clock stands."""
+        """Edits, adds or removes a configuration; the connector's clock stands still."""
         self._edit(team_id, identifier, {"configuration": configuration})
 
     @rule(team_id=teams, identifier=identifiers)
     def delete(self, team_id: int, identifier: str) -> None:
-        """Deletes a connector, if it is there."""
+        """Deletes a connector, if it exists."""
         for connector in self.sandbox.connectors(team_id):
             if connector["connector_identifier"] == identifier:
                 self.deleted[team_id, identifier] = connector
@@ -117,7 +117,7 @@ class Customer(History):
     @precondition(lambda self: self.deleted)
     @rule(data=st.data())
     def restore(self, data: st.DataObject) -> None:
-        """Brings a deleted connector back as it was, dates included."""
+        """Restores a deleted connector with its dates."""
         (team_id, identifier) = data.draw(st.sampled_from(sorted(self.deleted)))
         connector = self.deleted.pop((team_id, identifier))
         if identifier not in listed_connectors(self.sandbox, team_id):
@@ -125,12 +125,12 @@ class Customer(History):
 
     @rule(table=tables, identifier=identifiers)
     def lose_rows(self, table: str, identifier: str) -> None:
-        """Somebody deletes what is current of some connectors."""
+        """Somebody deletes current rows of some connectors."""
         self.touch(f"delete from {table} where connector_identifier = '{identifier}' and {current(table)}")
 
     @rule(table=tables)
     def empty_a_table(self, table: str) -> None:
-        """Somebody deletes all that is current."""
+        """Somebody deletes all current rows."""
         self.touch(f"delete from {table} where {current(table)}")
 
     @rule(table=tables)
@@ -139,8 +139,8 @@ class Customer(History):
         self.touch(f"drop table if exists {table}")
 
     @rule(hours=st.sampled_from([1, 24 * 30]))
-    def load_by_a_clock_that_was_ahead(self, hours: int) -> None:
-        """All that the histories have was dated by a clock that was ahead."""
+    def be_ahead_of_the_clock(self, hours: int) -> None:
+        """The versions of the histories were dated by a clock that was ahead."""
         for table in ("connector_versions", "connector_configurations"):
             moved = ", ".join(f"{column} = {column} + interval {hours} hour" for column in VALIDITY)
             self.touch(f"update {table} set {moved}")
@@ -153,19 +153,19 @@ class Customer(History):
 
     @rule()
     def rotate_the_key(self) -> None:
-        """Takes the old key away; whoever runs next finds out."""
+        """Revokes the old key; the next run fails."""
         self.sandbox.tokens = {f"{self.key}_next"}
 
     @rule(team_id=teams, fault=st.sampled_from(list(PASSING)))
-    def meet_what_passes(self, team_id: int, fault: str) -> None:
-        """One bad answer; the next attempt succeeds."""
+    def fail_once(self, team_id: int, fault: str) -> None:
+        """One bad response; the next attempt succeeds."""
         if team_id not in self.failing:
             self.failing.add(team_id)
             self.sandbox.fault(PASSING[fault], team_id=team_id, times=ATTEMPTS - 1)
 
     @rule(team_ids=st.sets(teams, min_size=1), include_configs=st.booleans(), skip=st.booleans(), fresh=st.booleans())
     def run(self, team_ids: set[int], include_configs: bool, skip: bool, fresh: bool) -> None:
-        """A run that only what passes may disturb."""
+        """A run with passing faults at most."""
         self._run(team_ids, set(), {}, include_configs, skip, fresh)
 
     @rule(
@@ -175,15 +175,15 @@ class Customer(History):
         skip=st.booleans(),
     )
     def run_while_a_team_fails(self, team_ids: set[int], fault: str, include_configs: bool, skip: bool) -> None:
-        """A run one of whose teams answers nothing useful."""
+        """A run with a failing team."""
         broken = min(team_ids)
         self.sandbox.clear_faults()
         self.sandbox.fault({**PASSING, **LASTING}[fault], team_id=broken, times=ATTEMPTS)
         self._run(team_ids, {broken}, {}, include_configs, skip, False)
 
     @rule(team_ids=st.sets(teams, min_size=1), include_configs=st.booleans(), shown=st.sets(identifiers))
-    def run_while_an_answer_is_short(self, team_ids: set[int], include_configs: bool, shown: set[str]) -> None:
-        """A run one of whose teams counts more connectors than it lists."""
+    def run_with_a_short_listing(self, team_ids: set[int], include_configs: bool, shown: set[str]) -> None:
+        """A run with a team whose count is higher than the length of its list."""
         short = min(team_ids)
         connectors = [
             each for each in self.sandbox.connectors(short, include_configs) if each["connector_identifier"] in shown
@@ -195,7 +195,7 @@ class Customer(History):
 
     @rule(team_ids=st.sets(teams, min_size=1), include_configs=st.booleans())
     def run_beside_another(self, team_ids: set[int], include_configs: bool) -> None:
-        """A run, and another that compared before it wrote and writes after it; the next evens out what both wrote."""
+        """A run between the extraction and the load of another run; the next run repairs the tables."""
         self.key = min(self.sandbox.tokens)
         self.failing.clear()
         self.sandbox.clear_faults()
@@ -250,7 +250,7 @@ class Customer(History):
         if failure:
             assert unauthorized or (broken and not skip)
             assert self._snapshot() == before
-            self._notes_show_one_more_failure(failure)
+            self._assert_failure_is_recorded(failure)
         else:
             assert broken == {row["team_id"] for row in result.failed}
             with self.warehouse.held_open():
@@ -260,12 +260,12 @@ class Customer(History):
             assert self.warehouse.overlapping_versions() == []
 
     def _snapshot(self) -> tuple[Any, ...]:
-        """What the tables hold: of each team, its connectors and current configurations, and everything as it is."""
+        """Connectors and current configurations by team, and the contents of all tables."""
         with self.warehouse.held_open():
-            held = {team: (self.warehouse.connectors(team), self.warehouse.configurations(team)) for team in TEAMS}
-            return held, self.warehouse.contents()
+            current = {team: (self.warehouse.connectors(team), self.warehouse.configurations(team)) for team in TEAMS}
+            return current, self.warehouse.contents()
 
-    def _notes_show_one_more_failure(self, error: LoadFailedError) -> None:
+    def _assert_failure_is_recorded(self, error: LoadFailedError) -> None:
         newest = self.warehouse.query("select * from team_syncs order by started_at desc limit 1")[0]
         assert (newest["status"], newest["team_id"], newest["request_id"]) == (
             "failed",
@@ -281,7 +281,7 @@ class Customer(History):
         include_configs: bool,
         before: Any,
     ) -> None:
-        """A loaded team is as listed, a short one has what it had and what was listed, another is as it was."""
+        """A loaded team equals its listing, a short one keeps its stored connectors too, others are unchanged."""
         for team, (connectors, configurations) in before[0].items():
             expected = connectors, configurations
             if team in team_ids - broken:
@@ -292,7 +292,7 @@ class Customer(History):
         self, team: int, shown: set[str] | None, include_configs: bool, connectors: Any, configurations: Any
     ) -> tuple[Any, Any]:
         listed, current = listed_connectors(self.sandbox, team), listed_configurations(self.sandbox, team)
-        if not include_configs:  # stale until they are asked for again, except that those of the deleted are closed
+        if not include_configs:  # unchanged until they are requested again; those of deleted connectors end
             current = {name: row for name, row in configurations.items() if name in listed}
         if shown is None:
             return listed, current
@@ -302,6 +302,6 @@ class Customer(History):
         )
 
 
-def test_tables_are_what_the_api_says_or_what_they_were() -> None:
-    """Whatever happens to a customer's connectors, keys, workers and answers."""
+def test_tables_equal_the_api_or_are_unchanged() -> None:
+    """After any sequence of edits, keys, workers and failures."""
     try_histories(Customer, YEARS, 30)

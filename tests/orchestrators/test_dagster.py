@@ -17,20 +17,20 @@ from tests.orchestrators.conftest import (
     TEAMS,
     UNAUTHORIZED,
     Fleet,
-    check_what_is_left,
+    check_outcome,
 )
 
 
 @pytest.mark.usefixtures("fleet")
 def test_definitions_load_without_a_key() -> None:
-    """A code location is imported where there may be no key: in CI, or in the web server."""
+    """A code location is imported where there may be no key: in CI or in the web server."""
     environment = {name: value for name, value in os.environ.items() if name != "SUPERMETRICS_API_KEY"}
     script = "from orchestrators.dagster_assets import defs; print(defs.resolve_job_def('load_supermetrics').name)"
     subprocess.run([sys.executable, "-W", "ignore", "-c", script], env=environment, check=True, capture_output=True)
 
 
-def test_one_bad_team_is_one_red_partition_and_its_failure_carries_the_request_id(fleet: Fleet) -> None:
-    """Partitions by team: failure metadata for whoever is on call, asset metadata for whoever looks at the catalog."""
+def test_a_failing_team_is_one_failed_partition_and_its_failure_carries_the_request_id(fleet: Fleet) -> None:
+    """One partition per team, with the failure's details as metadata."""
     from orchestrators.dagster_assets import supermetrics_assets
 
     with dg.instance_for_test() as instance:
@@ -48,7 +48,7 @@ def test_one_bad_team_is_one_red_partition_and_its_failure_carries_the_request_i
         HEALING: True,
         LIMITED: False,
     }
-    check_what_is_left(fleet)
+    check_outcome(fleet)
     for team_id, status, code, error, terminal in (
         (UNAUTHORIZED, 401, "UNAUTHORIZED", "SupermetricsUnauthorizedError", True),
         (FORBIDDEN, 403, "FORBIDDEN", "SupermetricsForbiddenError", True),
@@ -73,11 +73,11 @@ def test_one_bad_team_is_one_red_partition_and_its_failure_carries_the_request_i
     assert fleet.sandbox.token not in str([run.all_events for run in runs.values()])
 
 
-def test_assets_say_what_was_seen_changed_and_removed(fleet: Fleet) -> None:
+def test_asset_metadata_counts_connectors_seen_changed_and_removed(fleet: Fleet) -> None:
     """The asset's metadata answers "did anything change?" without a query."""
     from orchestrators.dagster_assets import supermetrics_assets
 
-    told = []
+    metadata = []
     for identifier in (None, "T3S70"):
         if identifier:
             fleet.sandbox.delete_connector(GOOD, identifier)
@@ -87,8 +87,8 @@ def test_assets_say_what_was_seen_changed_and_removed(fleet: Fleet) -> None:
             for event in run.get_asset_materialization_events()
             if event.asset_key == dg.AssetKey("dlt_supermetrics_connectors")
         ]
-        told.append({name: value.value for name, value in materialized.metadata.items()})
+        metadata.append({name: value.value for name, value in materialized.metadata.items()})
 
     names = ("status", "connectors_received", "connectors_changed", "connectors_removed")
-    assert [[each[name] for name in names] for each in told] == [["ok", 3, 3, 0], ["ok", 2, 0, 1]]
-    assert told[1]["request_id"] == fleet.request_id(GOOD)
+    assert [[each[name] for name in names] for each in metadata] == [["ok", 3, 3, 0], ["ok", 2, 0, 1]]
+    assert metadata[1]["request_id"] == fleet.request_id(GOOD)

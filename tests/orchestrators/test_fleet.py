@@ -1,4 +1,4 @@
-"""Many workers over one warehouse: a task a shard on Airflow's CeleryExecutor, and a token that all of them share."""
+"""Many workers and one warehouse: one task per shard on Airflow's CeleryExecutor, and one key for all workers."""
 
 from __future__ import annotations
 
@@ -20,9 +20,8 @@ import pytest
 
 from supermetrics_loader.run.exit_codes import Exit
 from supermetrics_loader.run.shards import shard_number
-from supermetrics_loader.sandbox import Fault, Sandbox
-from supermetrics_loader.sandbox.faults import Answer
 from tests.helpers.expectations import assert_tables_equal_the_api, configuration
+from tests.helpers.sandbox import Fault, Request, Response, Sandbox
 from tests.orchestrators.celery_fleet import PATIENCE, CeleryFleet, postgres, wait_for
 
 EXAMPLE = Path(__file__).parents[2] / "pipelines" / "orchestrators" / "airflow_shards_dag.py"
@@ -36,24 +35,24 @@ Rows = Callable[..., list[tuple[Any, ...]]]
 
 
 class Gate(Sandbox):
-    """A sandbox that answers nobody until all shards have asked, where it is told how many there are."""
+    """A sandbox that holds its responses until every shard has sent a request, after `gather`."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
-        self._changed, self._came, self._shards = Condition(), set[int](), 0
+        self._changed, self._arrived, self._shards = Condition(), set[int](), 0
 
     def gather(self, shards: int) -> None:
-        """Waits for all of them once more."""
+        """Holds responses until this number of shards has sent a request."""
         self._shards = shards
-        self._came.clear()
+        self._arrived.clear()
 
-    def answer_api(self, method: str, target: str, headers: dict[str, str]) -> tuple[Answer, Fault]:
-        """Answers when all are there."""
+    def respond(self, request: Request) -> Response:
+        """Responds once every shard has sent a request."""
         with self._changed:
-            self._came.add(shard_number(int(target.split("/")[3]), max(self._shards, 1)))
+            self._arrived.add(shard_number(int(request.path.split("/")[3]), max(self._shards, 1)))
             self._changed.notify_all()
-            self._changed.wait_for(lambda: len(self._came) >= self._shards, PATIENCE)
-        return super().answer_api(method, target, headers)
+            self._changed.wait_for(lambda: len(self._arrived) >= self._shards, PATIENCE)
+        return super().respond(request)
 
 
 @pytest.fixture
@@ -69,8 +68,8 @@ def sandbox() -> Iterator[Gate]:
 
 @pytest.fixture
 def database() -> Iterator[Callable[[str], str]]:
-    """A PostgreSQL server: where a new database of it is, by name."""
-    # not in pytest's folder, which another user than root may not enter: as root the server runs as such a user
+    """A PostgreSQL server; returns the URL of a new database by name."""
+    # not in pytest's folder: root starts the server as another user, who may not enter that folder
     with tempfile.TemporaryDirectory(prefix="pg", ignore_cleanup_errors=True) as folder, postgres(Path(folder)) as urls:
         yield urls
 
@@ -83,7 +82,7 @@ def warehouse(database: Callable[[str], str]) -> str:
 
 @pytest.fixture
 def environment(sandbox: Sandbox, warehouse: str) -> dict[str, str]:
-    """What every worker is given, wherever it runs."""
+    """The environment of every worker."""
     return {
         "SUPERMETRICS_API_KEY": sandbox.token,
         "SOURCES__SUPERMETRICS__BASE_URL": sandbox.url,
@@ -105,39 +104,39 @@ def rows(warehouse: str) -> Rows:
 
 
 def check(sandbox: Sandbox, rows: Rows) -> None:
-    """Every connector and configuration of every team is there, once, and is one current row of its history."""
+    """Every connector and configuration is stored once, and is one current row of its history."""
     assert_tables_equal_the_api(sandbox, rows)
     key = (*KEY, "content_hash")
     assert rows("connector_versions", *key, where="_dlt_valid_to is null") == rows("connectors", *key)
 
 
 def requests(sandbox: Sandbox) -> Counter[int | None]:
-    """How often each team was asked for since this was asked last."""
-    counted = Counter(request.team_id for request in sandbox.requests)
+    """The number of requested listings per team since the previous call."""
+    counted = Counter(request.team_id for request in sandbox.requests if request.path.endswith("/connectors"))
     sandbox.requests.clear()
     return counted
 
 
-def test_a_shard_of_a_worker_that_died_is_loaded_by_another_and_the_next_run_has_more_shards(
+def test_another_worker_loads_the_shard_of_a_dead_worker_and_the_next_run_has_more_shards(
     sandbox: Sandbox,
     environment: dict[str, str],
     database: Callable[[str], str],
     rows: Rows,
     tmp_path: Path,
 ) -> None:
-    """What a person does about a lost machine is nothing, and about a slow fleet to set a number."""
+    """A lost machine needs no action, and a slow fleet another number of shards."""
     (tmp_path / "dags").mkdir()
     shutil.copy(EXAMPLE, tmp_path / "dags")
     secrets = f'[sources.supermetrics]\napi_key = "{environment.pop("SUPERMETRICS_API_KEY")}"'
-    environment["AIRFLOW_VAR_DLT_SECRETS_TOML"] = secrets  # what the example leaves dlt of Airflow's variables
-    environment["SOURCES__SUPERMETRICS__REQUEST_TIMEOUT"] = "3600"  # the shard that is held stays in its middle
+    environment["AIRFLOW_VAR_DLT_SECRETS_TOML"] = secrets  # the variables that the example lets dlt read
+    environment["SOURCES__SUPERMETRICS__REQUEST_TIMEOUT"] = "3600"  # the held shard neither ends nor fails
     sandbox.fault(Fault(hang=True), team_id=HELD)
     with CeleryFleet(tmp_path, database("airflow"), environment) as fleet:
         workers = {"worker-1", "worker-2"}
         for name in workers:
             fleet.add_worker(name)
 
-        run = fleet.trigger("supermetrics_shards")  # as a scheduled one: with the number in the file
+        run = fleet.trigger("supermetrics_shards")  # as a scheduled run: with the number in the file
         wait_for("the held shard", lambda: any(request.team_id == HELD for request in sandbox.requests))
         [(lost,)] = fleet.ask(
             "select unixname from task_instance where run_id = %s and map_index = %s",
@@ -153,14 +152,14 @@ def test_a_shard_of_a_worker_that_died_is_loaded_by_another_and_the_next_run_has
         check(sandbox, rows)
         assert set(requests(sandbox)) == set(TEAMS)
 
-        gone, emptied, edited, new = TEAMS[1], TEAMS[2], TEAMS[3], TEAMS[4]
-        sandbox.delete_connector(gone, "TWO")
+        smaller, emptied, edited, larger = TEAMS[1], TEAMS[2], TEAMS[3], TEAMS[4]
+        sandbox.delete_connector(smaller, "TWO")
         for name in ("ONE", "TWO"):
             sandbox.delete_connector(emptied, name)
         sandbox.edit_connector(edited, "TWO", name="Edited")
-        sandbox.add_connector(new, "THREE", name="New")
+        sandbox.add_connector(larger, "THREE", name="New")
         first_loads = {load_id for (load_id,) in rows("connectors", "_dlt_load_id")}
-        fleet.add_worker("worker-3")  # in the place of the lost one, with an empty disk
+        fleet.add_worker("worker-3")  # replaces the lost worker, with an empty disk
 
         run = fleet.trigger("supermetrics_shards", shards=OTHER_SHARDS)
 
@@ -173,14 +172,14 @@ def test_a_shard_of_a_worker_that_died_is_loaded_by_another_and_the_next_run_has
         written = [
             (team, name) for team, name, load in rows("connectors", *KEY, "_dlt_load_id") if load not in first_loads
         ]
-        assert written == [(edited, "TWO"), (new, "THREE")]
+        assert written == [(edited, "TWO"), (larger, "THREE")]
         summaries = fleet.returned(run)
         assert sum(summary["teams"] for summary in summaries) == len(TEAMS)
         assert sum(summary["changes"] for summary in summaries) == 5
 
 
 def load_side_by_side(environment: dict[str, str], folder: Path, **settings: str) -> list[tuple[int, str]]:
-    """Loads all shards at once, a process each by the command line: their exit codes and what they said of errors."""
+    """Loads all shards in parallel, one process per shard; their exit codes and standard errors."""
     program = [sys.executable, "-m", "supermetrics_loader", "load", "--destination", "postgres", "--include-configs"]
     running = [
         subprocess.Popen(
@@ -196,10 +195,10 @@ def load_side_by_side(environment: dict[str, str], folder: Path, **settings: str
     return [(process.returncode, error) for process, error in zip(running, errors, strict=True)]
 
 
-def test_shards_that_meet_the_limit_of_their_token_together_end_in_good_order_and_the_next_run_goes_on(
+def test_shards_that_reach_the_rate_limit_of_their_key_fail_cleanly_and_the_next_run_continues(
     sandbox: Gate, environment: dict[str, str], rows: Rows, tmp_path: Path
 ) -> None:
-    """What was answered is in the warehouse, what was refused is named there; the next run may wait for its turns."""
+    """Answered teams are in the warehouse, refused teams are named there; the next run may wait for the limit."""
     sandbox.rate_limit = 600
     sandbox.gather(SHARDS)
 
@@ -218,7 +217,7 @@ def test_shards_that_meet_the_limit_of_their_token_together_end_in_good_order_an
 
     sandbox._window_ends = 0.0  # an hour later
     sandbox.requests.clear()
-    sandbox.rate_limit, sandbox.rate_window = 400, 10.0  # fewer than there are teams, more than are in flight
+    sandbox.rate_limit, sandbox.rate_window = 400, 10.0  # fewer than teams, more than requests in flight
     sandbox.gather(SHARDS)
 
     ended = load_side_by_side(environment, tmp_path)

@@ -6,23 +6,23 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.testing.utilities import prefect_test_harness
 
-from tests.orchestrators.conftest import FORBIDDEN, GOOD, HEALING, LIMITED, UNAUTHORIZED, Fleet, check_what_is_left
+from tests.orchestrators.conftest import FORBIDDEN, GOOD, HEALING, LIMITED, UNAUTHORIZED, Fleet, check_outcome
 
 
-def test_one_bad_team_is_one_red_task_and_its_state_carries_the_request_id(
+def test_a_failing_team_is_one_failed_task_and_its_state_carries_the_request_id(
     fleet: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A task a team: retries only where they help; the states' messages are what the UI and notifications show."""
+    """One task per team: retries only where they help. The UI and notifications show the states' messages."""
     from orchestrators import prefect_flow
 
     quick = prefect_flow.load_team.with_options(retry_delay_seconds=0)
     monkeypatch.setattr(prefect_flow, "load_team", quick)
-    with prefect_test_harness():
+    with prefect_test_harness(server_startup_timeout=300):
         state = prefect_flow.load_connectors(return_state=True)
         with get_client(sync_client=True) as client:
             runs = {run.name: run for run in client.read_task_runs(limit=100)}
 
-    check_what_is_left(fleet)
+    check_outcome(fleet)
     assert {name: (run.state_name, run.run_count) for name, run in runs.items()} == {
         f"team {GOOD}": ("Completed", 1),
         f"team {UNAUTHORIZED}": ("Failed", 1),

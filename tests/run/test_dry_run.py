@@ -1,4 +1,4 @@
-"""A run that only says what it would do: on the command line. tests/destinations tries it on each destination."""
+"""Dry runs on the command line. tests/destinations tests them on each destination."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from supermetrics_loader.cli.main import run
-from supermetrics_loader.sandbox import Fault, Sandbox
 from tests.helpers.commands import script
 from tests.helpers.expectations import OTHER, TEAM
+from tests.helpers.sandbox import Fault, Sandbox
 
 
 @pytest.mark.usefixtures("api")
 def test_a_dry_run_leaves_no_file(tmp_path: Path) -> None:
-    """Neither a DuckDB file nor anything of dlt's; what would be written is told."""
+    """Neither a DuckDB file nor a file of dlt; the output says what a load would write."""
     code, out, err = script("load", "--include-configs", "--dry-run")
     assert (code, err) == (0, "")
     assert f"add                team {TEAM}  A  Name A\n" in out
@@ -26,31 +26,32 @@ def test_a_dry_run_leaves_no_file(tmp_path: Path) -> None:
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
-def test_a_dry_run_does_not_touch_the_file_that_is_there(
+def test_a_dry_run_does_not_change_an_existing_file(
     api: Sandbox, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Its JSON is that of the load which follows; a team that fails is told with the same exit code."""
+    """Its JSON and exit code equal those of the next load, also with a failing team."""
     assert run(["load", "--json"]) == 0
     file = tmp_path / "supermetrics_connectors.duckdb"
     before = file.read_bytes()
     api.edit_connector(TEAM, "A", name="edited")
-    told = []
+    results = []
     for arguments in (["--dry-run"], []):
         api.fault(Fault(403), team_id=OTHER)
         capsys.readouterr()
         assert run(["load", "--json", "--keep-going", *arguments]) == 65
         result = json.loads(capsys.readouterr().out)
-        told.append([(team["team_id"], team["status"], team["connectors_changed"]) for team in result["teams"]])
+        results.append([(team["team_id"], team["status"], team["connectors_changed"]) for team in result["teams"]])
         if arguments:
             assert (file.read_bytes(), result["load_ids"]) == (before, [])
-    assert told[0] == told[1] == [(TEAM, "ok", 1), (OTHER, "failed", None)]
+    assert results[0] == results[1] == [(TEAM, "ok", 1), (OTHER, "failed", None)]
 
 
 def test_a_dry_run_names_the_first_of_many(api: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
-    """A screen of names answers; a thousand do not."""
+    """A screen of names is readable; a thousand names are not."""
     for number in range(30):
         api.add_connector(TEAM, f"N{number:02}")
-    assert run(["load", "--dry-run"]) == 0
+    assert run(["load", "--dry-run", "--include-teams", "--include-logs", "--include-secrets"]) == 0
+    assert len(api.requests) == 2, "optional tables are not requested"
     out = capsys.readouterr().out
     assert out.count("\nadd  ") == 20
     assert "… and 12 more\n" in out

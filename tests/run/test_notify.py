@@ -1,74 +1,24 @@
-"""What a chat is told of a run, and that the run does not depend on it."""
+"""Messages to a chat, and loads that do not depend on the chat."""
 
 from __future__ import annotations
 
 import json
-import threading
+import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
 from supermetrics_loader.cli.main import run
-from supermetrics_loader.sandbox import Fault, Sandbox
 from tests.helpers.commands import script
 from tests.helpers.expectations import OTHER, TEAM
-
-HOOK = "/services/T000/B000/not-a-real-webhook"
-
-
-class Chat(ThreadingHTTPServer):
-    """A chat's webhook: keeps what is posted, and answers as it is told."""
-
-    def __init__(self) -> None:
-        self.posted: list[tuple[str, dict[str, Any]]] = []
-        self.status = 200
-        super().__init__(("127.0.0.1", 0), _Webhook)
-
-    @property
-    def webhook(self) -> str:
-        """Its secret address."""
-        return f"http://127.0.0.1:{self.server_address[1]}{HOOK}"
-
-    def texts(self) -> list[str]:
-        """What has been posted since the last time."""
-        texts = [message["text"] for path, message in self.posted if path == HOOK]
-        self.posted.clear()
-        return texts
+from tests.helpers.sandbox import Fault, Sandbox
+from tests.helpers.scripted_server import Request, serving
+from tests.run.conftest import HOOK, Chat
 
 
-class _Webhook(BaseHTTPRequestHandler):
-    server: Chat
-
-    def do_POST(self) -> None:
-        """Takes a message."""
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.posted.append((self.path, json.loads(body)))
-        self.send_response(self.server.status)
-        self.send_header("Location", "/elsewhere")
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - http.server's name
-        """Keeps quiet."""
-
-
-@pytest.fixture
-def chat() -> Iterator[Chat]:
-    """A chat that runs."""
-    with Chat() as chat:
-        thread = threading.Thread(target=chat.serve_forever, daemon=True)
-        thread.start()
-        yield chat
-        chat.shutdown()
-        thread.join()
-
-
-def test_a_chat_is_told_of_changes_and_of_nothing_else(
-    api: Sandbox, chat: Chat, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A run without a change is silent, and a name can neither call everybody nor break a line."""
+def test_a_chat_gets_changes_and_nothing_else(api: Sandbox, chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run without a change is silent. A name can neither mention a channel nor break a line."""
     monkeypatch.setenv("SUPERMETRICS_NOTIFY", chat.webhook)
     assert run(["load", "--json", "--include-configs"]) == 0
     [first] = chat.texts()
@@ -89,37 +39,69 @@ def test_a_chat_is_told_of_changes_and_of_nothing_else(
     ]
 
 
-def test_a_chat_is_told_of_failures(api: Sandbox, chat: Chat) -> None:
-    """Of one team among others, and of a run that ended; with what support asks for, and without the key."""
+def test_a_chat_gets_failures(api: Sandbox, chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of one team among others and of a run, with the request id and without the key. dlt's own setting is enough."""
+    monkeypatch.setenv("RUNTIME__SLACK_INCOMING_HOOK", chat.webhook)
     api.fault(Fault(403), team_id=OTHER)
-    assert run(["load", "--json", "--keep-going", "--notify", chat.webhook]) == 65
-    api.fault(Fault(500, request_id="0123456789abc"), times=9)
-    assert run(["load", "--json", "--notify", chat.webhook]) == 69
-    partly, wholly = chat.texts()
-    assert f"Failed: HTTP 403 FORBIDDEN for team {OTHER}" in partly
-    assert "HTTP 500" in wholly
-    assert "request_id=0123456789abc" in wholly
-    assert api.token not in partly + wholly
-    assert run(["load", "--notify", chat.webhook, "--shard"]) == 64
-    assert chat.texts() == [], "a command that was typed wrong concerns who typed it"
+    assert run(["load", "--json", "--keep-going"]) == 65
+    api.fault(Fault(500, request_id="0123456789abc"), times=99)
+    monkeypatch.setenv("SOURCES__SUPERMETRICS__REQUEST_BACKOFF_FACTOR", "0")
+    assert run(["load", "--json"]) == 69
+    team, whole = chat.texts()
+    assert f"Failed: HTTP 403 FORBIDDEN for team {OTHER}" in team
+    assert "HTTP 500" in whole
+    assert "request_id=0123456789abc" in whole
+    assert api.token not in team + whole
+    assert run(["load", "--shard"]) == 64
+    assert chat.texts() == [], "a mistyped command concerns its author"
 
 
 @pytest.mark.usefixtures("api")
 @pytest.mark.parametrize(
-    ("status", "address", "said"),
+    ("status", "address", "bundle", "problem"),
     [
-        (500, "", "WARNING The chat did not take the message: HTTP 500\n"),
-        (302, "", "WARNING The chat did not take the message: HTTP 302\n"),
-        (200, f"http://127.0.0.1:1{HOOK}", "WARNING The chat could not be told: ConnectionError\n"),
-        (200, f"chat.example{HOOK}", "WARNING The chat could not be told: MissingSchema\n"),
-        (200, f"http://[{HOOK}", "WARNING The chat could not be told: InvalidURL\n"),
+        (500, "", "", "HTTP 500"),
+        (302, "", "", "HTTP 302"),
+        (200, f"http://127.0.0.1:1{HOOK}", "", "ConnectionError"),
+        (200, f"chat.example{HOOK}", "", "MissingSchema"),
+        (200, f"http://[{HOOK}", "", "InvalidURL"),
+        (200, f"https://127.0.0.1:1{HOOK}", "/nonexistent/bundle.pem", "OSError"),
     ],
 )
-def test_a_chat_that_fails_does_not_fail_the_load(chat: Chat, status: int, address: str, said: str) -> None:
-    """It is a warning without the webhook's address, by which whoever reads the log could post."""
+def test_a_failing_chat_is_one_warning(chat: Chat, status: int, address: str, bundle: str, problem: str) -> None:
+    """The load succeeds, and no text contains the URL, with which a reader of the log could post."""
     chat.status = status
-    code, out, err = script("load", "--json", "-v", "--debug", SUPERMETRICS_NOTIFY=address or chat.webhook)
+    environment: dict[str, Any] = {"SUPERMETRICS_NOTIFY": address or chat.webhook}
+    if bundle:
+        environment["REQUESTS_CA_BUNDLE"] = bundle
+    code, out, err = script("load", "--json", "--debug", **environment)
     assert (code, json.loads(out)["teams"][0]["status"]) == (0, "ok")
-    assert said in err
+    assert err == f"WARNING The message was not posted to the chat: {problem}\n"
     assert "not-a-real-webhook" not in out + err
     assert "/elsewhere" not in [path for path, _ in chat.posted]
+
+
+def test_a_failing_chat_does_not_replace_the_failure_of_a_run(api: Sandbox) -> None:
+    """The reason of a 403 stays on standard error."""
+    api.fault(Fault(403), team_id=OTHER)
+    code, _, err = script("load", SUPERMETRICS_NOTIFY=f"http://127.0.0.1:1{HOOK}")
+    warning, error = err.splitlines()
+    assert (code, warning) == (65, "WARNING The message was not posted to the chat: ConnectionError")
+    assert error.startswith(f"Error: HTTP 403 FORBIDDEN for team {OTHER}")
+
+
+def dripping(_request: Request) -> Iterator[bytes]:
+    """Sends a byte of the headers every second, without an end."""
+    yield b"HTTP/1.1 200 OK\r\nX-Slow: "
+    while True:
+        time.sleep(1)
+        yield b"x"
+
+
+@pytest.mark.usefixtures("api")
+def test_a_dripping_chat_is_one_warning() -> None:
+    """The limit covers the whole exchange: each byte comes in time, and the headers never end."""
+    with serving(dripping) as server:
+        url = f"http://127.0.0.1:{server.port}{HOOK}"
+        code, _, err = script("load", timeout=120, SUPERMETRICS_NOTIFY=url)
+    assert (code, err) == (0, "WARNING The message was not posted to the chat: ReadTimeout\n")

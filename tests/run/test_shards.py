@@ -1,4 +1,4 @@
-"""Teams in shards: each in exactly one, the same one on every machine, and all about equally large."""
+"""Shards: each team is in exactly one, the same on every machine, and shards are about equally large."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ TEAM_IDS = st.lists(st.integers(1, 2**63 - 1), unique=True, max_size=50)
 
 @given(TEAM_IDS, st.integers(1, 40))
 def test_every_team_is_in_exactly_one_shard(team_ids: list[int], count: int) -> None:
-    """Else a team would never be loaded, or by two pipelines that do not know of each other."""
+    """Otherwise a team would never be loaded, or by two pipelines at once."""
     picked = [team for number in range(1, count + 1) for team in Shard(number, count).pick(team_ids)]
 
     assert sorted(picked) == sorted(team_ids)
 
 
-def test_assignment_is_the_same_for_ever() -> None:
-    """A team that changes its shard loses what is remembered of it: these numbers must never change."""
+def test_the_assignment_never_changes() -> None:
+    """Two releases side by side load each team once."""
     assert [shard_number(team_id, 16) for team_id in (936506, 941277, 958014, 2**63 - 1)] == [8, 9, 10, 10]
 
 
-def test_assignment_does_not_depend_on_the_hash_seed() -> None:
-    """Python's own hash() of a text differs between processes."""
+def test_the_assignment_does_not_depend_on_the_hash_seed() -> None:
+    """Python's hash() of a text differs between processes."""
     script = "from supermetrics_loader.run.shards import Shard; print(Shard(3, 7).pick(range(1, 100)))"
-    said = {
+    outputs = {
         subprocess.run(  # noqa: S603 - the script above
             [sys.executable, "-c", script],
             env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(sys.path)},
@@ -44,25 +44,25 @@ def test_assignment_does_not_depend_on_the_hash_seed() -> None:
         for seed in ("1", "2")
     }
 
-    assert said == {f"{Shard(3, 7).pick(range(1, 100))}\n"}
+    assert outputs == {f"{Shard(3, 7).pick(range(1, 100))}\n"}
 
 
 def test_shards_are_about_equally_large() -> None:
-    """10,000 consecutive ids in 16 shards: none is a tenth larger than the mean, or a worker would lag behind."""
+    """10,000 consecutive ids in 16 shards: no shard differs from the mean by more than a tenth."""
     sizes = Counter(shard_number(team_id, 16) for team_id in range(900_001, 910_001))
 
     assert len(sizes) == 16
     assert all(abs(size - 625) < 63 for size in sizes.values()), sizes
 
 
-def test_shard_names_a_pipeline_of_its_own() -> None:
-    """The number of shards is in the name: after a change of it nothing old is taken for known."""
+def test_a_shard_has_a_pipeline_of_its_own() -> None:
+    """The name contains the number of shards."""
     assert Shard.parse(" 3/16 ").pipeline_name("supermetrics") == "supermetrics_3_of_16"
 
 
 @pytest.mark.parametrize("text", ["", "3", "0/16", "17/16", "3/0", "-1/2", "a/b", "1/10001", "1/2/3", "٣/٤"])
-def test_what_is_no_shard_is_refused_by_name(text: str) -> None:
-    """A mistyped shard must not load some other part, or nothing."""
+def test_an_unusable_shard_is_refused(text: str) -> None:
+    """A mistyped shard must not load another part, or nothing."""
     with pytest.raises(SupermetricsConfigurationError) as caught:
         Shard.parse(text)
 
@@ -72,7 +72,7 @@ def test_what_is_no_shard_is_refused_by_name(text: str) -> None:
 
 
 def test_configured_teams_need_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An orchestrator asks while it reads its definitions, where there may be none."""
+    """An orchestrator reads them with its definitions, where there may be no key."""
     monkeypatch.setenv("SOURCES__SUPERMETRICS__TEAM_IDS", "936506,941277")
 
     assert configured_team_ids() == [936506, 941277]

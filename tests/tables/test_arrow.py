@@ -11,17 +11,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supermetrics_connectors.tables import contracts
-from supermetrics_connectors.tables.arrow import to_table
-from supermetrics_connectors.tables.contracts import TIMESTAMP
+from supermetrics_connectors import specs
+from supermetrics_connectors.specs import TIMESTAMP
+from supermetrics_connectors.tables.arrow import to_arrow
 
-CONNECTORS = contracts.CONNECTORS.schema("mirror")
-CONNECTOR_CONFIGURATIONS = contracts.CONNECTOR_CONFIGURATIONS.schema("mirror")
-TEAM_SYNCS = contracts.TEAM_SYNCS.schema("mirror")
-
-
+CONNECTORS = pa.schema([column.arrow_field for column in specs.CONNECTORS.columns])
 NOW = datetime(2026, 4, 6, 10, 59, 4, 123_456, tzinfo=timezone.utc)
 KEY = {"team_id": 1, "connector_identifier": "A"}
+
+
+def to_table(rows: list[dict[str, Any]], schema: pa.Schema, types: dict[str, str]) -> pa.Table:
+    """The Arrow table of rows without constants."""
+    return to_arrow(rows, schema, types, {})
+
 
 json_values = st.recursive(
     st.none()
@@ -36,17 +38,17 @@ records = st.dictionaries(st.sampled_from(["x", "y", "owner"]), json_values).map
 runs = st.lists(st.lists(records, max_size=3), max_size=4)
 
 
-@pytest.mark.parametrize("schema", [CONNECTORS, CONNECTOR_CONFIGURATIONS, TEAM_SYNCS])
-def test_no_rows_make_a_table_of_the_declared_columns(schema: pa.Schema) -> None:
+@pytest.mark.parametrize("spec", specs.TABLES.values(), ids=lambda spec: spec.name)
+def test_no_rows_make_a_table_of_the_declared_columns(spec: specs.TableSpec) -> None:
     """The first run creates every table, also for a team without connectors."""
+    schema = pa.schema([column.arrow_field for column in spec.columns])
     assert to_table([], schema, {}).schema.equals(schema)
 
 
-@pytest.mark.parametrize("schema", [CONNECTORS, CONNECTOR_CONFIGURATIONS, TEAM_SYNCS])
-def test_keys_are_not_nullable(schema: pa.Schema) -> None:
-    """A nullable primary key earns a warning of dlt in every run."""
-    keys = {"team_id", "connector_identifier", "started_at", "status", "_dlt_id"} & set(schema.names)
-    assert [field.name for field in schema if not field.nullable] == [name for name in schema.names if name in keys]
+def test_a_constant_fills_its_column() -> None:
+    """The time of a run is the same in every row."""
+    table = to_arrow([KEY, KEY], CONNECTORS, {}, {"updated_at": NOW})
+    assert table["updated_at"].to_pylist() == [NOW, NOW]
 
 
 def test_timestamps_are_instants_to_the_microsecond() -> None:
@@ -73,14 +75,14 @@ def test_timestamps_are_instants_to_the_microsecond() -> None:
     ],
 )
 def test_a_new_field_becomes_a_column_of_its_values_type(values: list[Any], type_: pa.DataType, stored: object) -> None:
-    """Objects, lists and mixtures become JSON, all else its own type; JSON's null stays null."""
+    """Objects, lists and mixtures become JSON, other values their own type; JSON's null stays null."""
     table = to_table([{**KEY, "added": value} for value in values], CONNECTORS, {})
     assert table.schema.field("added").type == type_
     assert table["added"].to_pylist() == stored
 
 
 def test_a_new_field_without_any_value_makes_no_column_yet() -> None:
-    """Its type is unknown: a guess would decide it for ever."""
+    """The type is unknown, and the first one that is written stays."""
     types: dict[str, str] = {}
     assert to_table([{**KEY, "added": None}], CONNECTORS, types).schema.equals(CONNECTORS)
     assert types == {}
@@ -111,8 +113,8 @@ def test_a_value_of_another_type_does_not_change_its_column(known: str, value: A
     assert table[column].to_pylist() == [stored]
 
 
-def test_a_value_that_fits_stays_in_its_column_whatever_comes_with_it() -> None:
-    """Which records share a table is chance: it must not decide where a value is to be found."""
+def test_a_value_that_fits_stays_in_its_column_beside_values_that_do_not() -> None:
+    """Which records share a table is chance and must not decide where a value is."""
     rows = [{**KEY, "added": value} for value in (1, "a", None, {"b": 2}, 3)]
     table = to_table(rows, CONNECTORS, {"added": "bigint"})
     assert table["added"].to_pylist() == [1, None, None, None, 3]
@@ -121,7 +123,7 @@ def test_a_value_that_fits_stays_in_its_column_whatever_comes_with_it() -> None:
 
 
 @given(runs)
-def test_columns_keep_their_types_whatever_arrives(batches: list[list[dict[str, Any]]]) -> None:
+def test_columns_keep_their_types_in_every_order_of_arrival(batches: list[list[dict[str, Any]]]) -> None:
     """A warehouse column has one type: that of the first run."""
     types: dict[str, str] = {}
     seen: dict[str, pa.DataType] = {}
@@ -135,7 +137,7 @@ def test_columns_keep_their_types_whatever_arrives(batches: list[list[dict[str, 
 
 @given(runs)
 def test_every_value_can_be_read_back(batches: list[list[dict[str, Any]]]) -> None:
-    """Whatever the API adds, in whatever order types arrive, is in the table: as itself, as JSON or as a variant."""
+    """An added value is in the table as itself, as JSON or as a variant, in every order of arrival."""
     types: dict[str, str] = {}
     for batch in batches:
         for record, row in zip(batch, to_table(batch, CONNECTORS, types).to_pylist(), strict=True):

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from supermetrics_loader.sandbox import Sandbox
 from tests.destinations.test_destinations import assert_equal_to_the_api
 from tests.helpers.destinations import Place, destination_at, empty
 from tests.helpers.expectations import TEAM, configuration
+from tests.helpers.sandbox import Sandbox
 from tests.helpers.servers import ROOT, WAREHOUSES
 
 pytestmark = pytest.mark.filterwarnings("default")  # dlt's own use of the drivers warns

@@ -9,9 +9,9 @@ import pytest
 
 from supermetrics_loader.run.failures import describe
 from supermetrics_loader.run.load import LoadFailedError
-from supermetrics_loader.sandbox import Sandbox
 from tests.helpers.destinations import Place, destination_at
 from tests.helpers.expectations import TEAM, configuration
+from tests.helpers.sandbox import Sandbox
 
 pytestmark = pytest.mark.filterwarnings("default")  # dlt's own use of the drivers warns
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from supermetrics_loader.sandbox import Sandbox
 from tests.helpers.destinations import Place, destination_at, empty
 from tests.helpers.expectations import configuration
+from tests.helpers.sandbox import Sandbox
 from tests.helpers.servers import ROOT, WAREHOUSES
 
 pytestmark = pytest.mark.filterwarnings("default")  # dlt's own use of the drivers warns

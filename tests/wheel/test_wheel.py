@@ -13,8 +13,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from supermetrics_loader.sandbox import Sandbox
 from supermetrics_loader.sandbox.data import shipped_teams
+from tests.helpers.sandbox import Sandbox
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "pipelines" / "orchestrators"
@@ -76,8 +76,8 @@ def test_wheel_holds_two_names(wheel: Path) -> None:
         "supermetrics_loader",
     }
     assert {"supermetrics_connectors/py.typed", "supermetrics_loader/py.typed"} <= set(names)
-    assert {f"supermetrics_loader/look/report.{kind}" for kind in ("css", "html", "js")} <= set(names)
-    for version in range(10, 15):
+    assert {f"supermetrics_loader/report/page.{kind}" for kind in ("css", "html", "js")} <= set(names)
+    for version in range(10, 14):
         assert f"Classifier: Programming Language :: Python :: 3.{version}\n" in metadata
     assert "\nProject-URL: " in metadata
 
@@ -102,7 +102,7 @@ def test_links_of_the_readme_lead_to_the_repository_once_it_has_an_address(tmp_p
     settings.write_text(text.replace('repository = ""', 'repository = "https://host.example/us/ours/"'), "utf-8")
     shown = run([sys.executable, "-c", code], tmp_path)
     assert "](https://host.example/us/ours/blob/v0.1.0/docs/destinations.md)" in shown
-    assert "![The report: what needs me, what changed](https://host.example/us/ours/raw/v0.1.0/docs/" in shown
+    assert "changes by day](https://host.example/us/ours/raw/v0.1.0/docs/" in shown
     assert re.findall(r"\]\((?!https://)", shown) == []
     assert re.sub(r"https://host.example/us/ours/(blob|raw)/v0.1.0/", "", shown) == readme
 
@@ -115,7 +115,7 @@ def test_main_job_runs_where_only_the_wheel_is(environment: Path, project: Path)
 
     database = project / "supermetrics_connectors.duckdb"
     with duckdb.connect(str(database), read_only=True) as connection:
-        counted = connection.execute("select count(*) from supermetrics.connectors").fetchall()
+        counted = connection.execute("select count(*) from supermetrics_sandbox.connectors").fetchall()
     assert counted == [(sum(map(len, shipped_teams().values())),)]
     assert "supermetrics" in run([str(environment / "dlt"), "pipeline", "supermetrics", "info"], project)
     code = "import dlt; print(dlt.attach('supermetrics').dataset().connectors['team_id'].fetchall().__len__())"

@@ -18,8 +18,8 @@ import tomlkit
 from packaging.requirements import Requirement
 
 from supermetrics_connectors import supermetrics_source
-from supermetrics_connectors.tables.contracts import CONTRACTS
-from supermetrics_loader.sandbox import Sandbox
+from supermetrics_connectors.specs import TABLES
+from tests.helpers.sandbox import Sandbox
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "sources" / "supermetrics_connectors"
@@ -223,11 +223,14 @@ def test_every_column_of_a_new_project_is_described(project: Path, shipped: Sand
             SOURCES__SUPERMETRICS__TEAM_IDS=str(shipped.team_ids),
         )
     described = json.loads(printed.splitlines()[-1])
-    for name, contract in CONTRACTS.items():
+    for name, contract in TABLES.items():
         table, columns = described[name]
-        assert table == contract.about
-        ours = [column for column in contract.columns if not column.name.startswith("_dlt")]
-        assert {column.name: columns[column.name] for column in ours} == {column.name: column.about for column in ours}
+        assert table == contract.description
+        set_by_dlt = ("_dlt_valid_from", "_dlt_valid_to", "version_id")  # the columns of SCD2
+        ours = [column for column in contract.columns if column.name not in set_by_dlt]
+        assert {column.name: columns[column.name] for column in ours} == {
+            column.name: column.description for column in ours
+        }
 
 
 def _readme() -> str:

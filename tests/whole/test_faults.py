@@ -1,11 +1,11 @@
-"""Each fault at each stage of an answer: ridden out, or explained by an error that support can trace."""
+"""Each fault at each stage of a response: retried with success, or explained by an error that support can trace."""
 
 from __future__ import annotations
 
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -28,10 +28,10 @@ from supermetrics_connectors.exceptions import (
     SupermetricsUnauthorizedError,
     SupermetricsUnreadableError,
 )
-from supermetrics_connectors.settings import resolve
-from supermetrics_loader.sandbox import Fault, Sandbox
+from tests.helpers.clients import settings
+from tests.helpers.expectations import TEAM, Load, Rows
+from tests.helpers.sandbox import Fault, Sandbox
 
-TEAM = 936506
 ATTEMPTS = 3
 HTML = b"<html><h1>Bad gateway</h1></html>"
 
@@ -72,13 +72,13 @@ def team(sandbox: Sandbox) -> None:
 @contextmanager
 def client(base_url: str, token: str = "api_sandbox_not_a_real_key", **given: Any) -> Iterator[SupermetricsClient]:
     """A client whose retries do not wait."""
-    settings = {"request_max_attempts": ATTEMPTS, "request_backoff_factor": 0, **given}
-    with closing(SupermetricsClient(resolve(team_ids=[TEAM], api_key=token, base_url=base_url, **settings))) as made:
+    usual = {"team_ids": [TEAM], "api_key": token, "base_url": base_url, "request_max_attempts": ATTEMPTS}
+    with closing(SupermetricsClient(settings(**{**usual, **given}))) as made:
         yield made
 
 
 def cut(fault: Fault, stage: Any, expected: type[SupermetricsError]) -> tuple[Fault, type[SupermetricsError], bool]:
-    """The fault with its answer cut at a stage, the error that makes, and whether that may pass by itself."""
+    """The fault with its response cut at a stage, the expected error, and whether a retry may help."""
     may_pass = any(fault is passing for passing, _ in PASSING.values())
     has_body = not 300 <= fault.status < 400
     if stage == "before_headers" or (stage == "mid_body" and has_body):
@@ -91,12 +91,12 @@ def cut(fault: Fault, stage: Any, expected: type[SupermetricsError]) -> tuple[Fa
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("name", [*PASSING, *LASTING])
 def test_a_fault_that_stays_is_explained(sandbox: Sandbox, name: str, stage: str | None) -> None:
-    """The attempts are bounded, and made only where they may help; whatever request id was sent is told."""
+    """The attempts are bounded and made only where they may help; a request id that was sent is in the error."""
     fault, expected, may_pass = cut(*_with_stage(name, stage))
     sandbox.fault(fault, team_id=TEAM, times=99)
     began = time.monotonic()
-    with client(sandbox.url, request_timeout=_timeout(fault)) as asking, pytest.raises(SupermetricsError) as failed:
-        list_connectors(asking, TEAM)
+    with client(sandbox.url, request_timeout=_timeout(fault)) as api, pytest.raises(SupermetricsError) as failed:
+        list_connectors(api, TEAM)
     error = failed.value
     seen = len(sandbox.requests)
     if stage == "after" and may_pass:  # an attempt may find the connection closed only once it has been sent
@@ -113,21 +113,21 @@ def test_a_fault_that_stays_is_explained(sandbox: Sandbox, name: str, stage: str
 
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("name", [*PASSING, "403"])
-def test_a_fault_that_passes_is_ridden_out(sandbox: Sandbox, name: str, stage: str | None) -> None:
-    """One more request brings the listing; an answer cut short is one that passes, whatever its status was."""
+def test_a_fault_that_passes_is_retried(sandbox: Sandbox, name: str, stage: str | None) -> None:
+    """One more request returns the listing; a response that was cut short passes with every status."""
     fault, expected, may_pass = cut(*_with_stage(name, stage))
     sandbox.fault(fault, team_id=TEAM)
-    with client(sandbox.url, request_timeout=_timeout(fault)) as asking:
+    with client(sandbox.url, request_timeout=_timeout(fault)) as api:
         if may_pass:
-            assert list_connectors(asking, TEAM).payload["count"] == 1
+            assert list_connectors(api, TEAM).payload["count"] == 1
         else:
             with pytest.raises(expected):
-                list_connectors(asking, TEAM)
+                list_connectors(api, TEAM)
     assert len(sandbox.requests) == (2 if may_pass else 1)
 
 
 def _timeout(fault: Fault) -> float:
-    """Short only where it is awaited: a busy machine may take longer over an answer."""
+    """Short only where a test waits for it: a busy machine may take longer to respond."""
     return 0.5 if fault.delay else 60
 
 
@@ -136,13 +136,13 @@ def _with_stage(name: str, stage: str | None) -> tuple[Fault, str | None, type[S
     return fault, stage, expected
 
 
-def test_a_server_that_is_not_there_is_asked_as_often_as_said(caplog: pytest.LogCaptureFixture) -> None:
-    """A refused connection may be a restart."""
+def test_a_refused_connection_is_retried(caplog: pytest.LogCaptureFixture) -> None:
+    """The server may be restarting."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     caplog.set_level("INFO", "supermetrics_connectors")
-    with client(f"http://127.0.0.1:{port}") as asking, pytest.raises(SupermetricsConnectionError, match="refused"):
-        list_connectors(asking, TEAM)
+    with client(f"http://127.0.0.1:{port}") as api, pytest.raises(SupermetricsConnectionError, match="refused"):
+        list_connectors(api, TEAM)
     assert [f"Attempt {n} of {ATTEMPTS} failed" in caplog.text for n in range(1, 5)] == [True, True, True, False]
 
 
@@ -150,29 +150,27 @@ def test_a_retry_after_up_to_the_longest_wait_is_waited_out(sandbox: Sandbox, ca
     """As long as the API asks, not shorter and not longer."""
     caplog.set_level("INFO", "supermetrics_connectors")
     sandbox.fault(Fault(429, retry_after=1))
-    with client(sandbox.url, max_retry_wait=1) as asking:
-        list_connectors(asking, TEAM)
+    with client(sandbox.url, max_retry_wait=1) as api:
+        list_connectors(api, TEAM)
     first, second = (request.at for request in sandbox.requests)
     assert second - first >= 1
     (logged,) = caplog.messages
-    assert logged.startswith(f"Attempt 1 of {ATTEMPTS} failed, 1.0 s before a next one: ")
+    assert logged.startswith(f"Attempt 1 of {ATTEMPTS} failed, next one in 1.0 s: ")
 
 
 def test_a_retry_after_beyond_the_longest_wait_fails_at_once(sandbox: Sandbox) -> None:
     """With the seconds for a scheduler and words for a person."""
     sandbox.fault(Fault(429, retry_after=2))
-    with client(sandbox.url, max_retry_wait=1) as asking, pytest.raises(SupermetricsRateLimitError) as failed:
-        list_connectors(asking, TEAM)
+    with client(sandbox.url, max_retry_wait=1) as api, pytest.raises(SupermetricsRateLimitError) as failed:
+        list_connectors(api, TEAM)
     assert len(sandbox.requests) == 1
     assert failed.value.retry_after == 2
     assert "The limit resets at 20" in str(failed.value)
     assert f"(request_id={sandbox.requests[0].request_id})" in str(failed.value)
 
 
-def test_when_one_team_is_told_to_wait_the_others_wait_too(
-    sandbox: Sandbox, load: Callable[..., Any], rows: Callable[..., list[Any]]
-) -> None:
-    """The limit is the token's: whoever is still waiting for an answer asks nothing more before the pause is over."""
+def test_a_pause_for_one_team_is_a_pause_for_all(sandbox: Sandbox, load: Load, rows: Rows) -> None:
+    """The limit is the token's: no thread makes a further request before the pause is over."""
     teams = list(range(1, 41))
     for team_id in teams:
         sandbox.add_connector(team_id, "A")
@@ -182,16 +180,14 @@ def test_when_one_team_is_told_to_wait_the_others_wait_too(
     load(*teams, workers=10)
     assert len(rows("connectors", "team_id")) == 40
     assert len(sandbox.requests) == 41
-    (told_to_wait,) = [request.at for request in sandbox.requests if request.status == 429]
-    early = [r.team_id for r in sandbox.requests if r.at < told_to_wait + 2]
+    (paused_at,) = [request.at for request in sandbox.requests if request.status == 429]
+    early = [r.team_id for r in sandbox.requests if r.at < paused_at + 2]
     assert set(early) <= set(teams[:10])
     assert len(early) == len(set(early))
 
 
-def test_half_of_the_teams_are_told_to_wait(
-    sandbox: Sandbox, load: Callable[..., Any], rows: Callable[..., list[Any]]
-) -> None:
-    """And load in one go: each is asked once more."""
+def test_a_run_waits_for_half_of_its_teams(sandbox: Sandbox, load: Load, rows: Rows) -> None:
+    """One run loads all teams, with one more request for each of the limited ones."""
     for team_id in range(1, 41):
         sandbox.add_connector(team_id, "A")
     for team_id in range(1, 21):
@@ -202,21 +198,21 @@ def test_half_of_the_teams_are_told_to_wait(
 
 
 @pytest.mark.parametrize("fault", [Fault(hang=True), Fault(drip=0.05), Fault(delay=60)])
-def test_a_server_that_hangs_or_drips_holds_no_one(sandbox: Sandbox, fault: Fault) -> None:
-    """An attempt ends when its time is up, however many bytes have come; waiting for one more is what may be added."""
+def test_a_server_that_hangs_or_drips_does_not_hold_the_run(sandbox: Sandbox, fault: Fault) -> None:
+    """An attempt ends when its time is up, also if bytes keep coming; one more read may be added."""
     sandbox.fault(fault, times=99)
     began = time.monotonic()
-    with client(sandbox.url, request_timeout=0.3) as asking, pytest.raises(SupermetricsConnectionError):
-        list_connectors(asking, TEAM)
+    with client(sandbox.url, request_timeout=0.3) as api, pytest.raises(SupermetricsConnectionError):
+        list_connectors(api, TEAM)
     assert 0.3 * ATTEMPTS <= time.monotonic() - began < 0.3 * 2 * ATTEMPTS + 10
 
 
-def test_headers_that_drip_hold_no_one() -> None:
-    """A head that never ends is an answer that never does."""
-    with dripping_headers() as url, client(url, request_timeout=0.3) as asking:
+def test_headers_that_drip_do_not_hold_the_run() -> None:
+    """A head without an end is a response without an end."""
+    with dripping_headers() as url, client(url, request_timeout=0.3) as api:
         began = time.monotonic()
         with pytest.raises(SupermetricsError):
-            list_connectors(asking, TEAM)
+            list_connectors(api, TEAM)
     assert time.monotonic() - began < 0.3 * 2 * ATTEMPTS + 10
 
 

@@ -19,9 +19,9 @@ from supermetrics_connectors import SupermetricsError, supermetrics_source
 from supermetrics_connectors.api.client import SupermetricsClient
 from supermetrics_connectors.api.fetch import Fetcher
 from supermetrics_connectors.exceptions import causes
-from supermetrics_connectors.settings import resolve
 from supermetrics_loader.run.load import LoadFailedError, run_load
-from supermetrics_loader.sandbox import Fault, Sandbox
+from tests.helpers import clients
+from tests.helpers.sandbox import Fault, Sandbox
 from tests.helpers.warehouse import Warehouse
 
 TOKEN = "api_canary_0123456789_ABCDEFGHIJ"
@@ -64,7 +64,7 @@ FAULTS = {
 
 @pytest.fixture(autouse=True)
 def debugging(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Everything that can be told to say more does; dlt, whose logger keeps to itself, gets the handler too."""
+    """Every logger logs at DEBUG; dlt's logger does not propagate and gets the handler itself."""
     monkeypatch.setattr(http.client.HTTPConnection, "debuglevel", 1)
     monkeypatch.setenv("RUNTIME__LOG_LEVEL", "DEBUG")
     dlt_logger = logging.getLogger("dlt")
@@ -100,8 +100,8 @@ def as_an_argument(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:  # noqa: 
     return {"api_key": TOKEN}
 
 
-def told(error: BaseException) -> str:
-    """All that is ever printed of an error: itself, its chain, attributes, and every frame with its variables.
+def shown(error: BaseException) -> str:
+    """Everything that may be printed of an error: itself, its chain, attributes, and every frame with its variables.
 
     The frames of this module are left out: a caller who has the token in a variable shows it there.
     """
@@ -134,10 +134,10 @@ def assert_nowhere(
     caplog: pytest.LogCaptureFixture,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    """Neither in what was printed or logged nor in what was written."""
+    """Neither printed or logged, nor in a file, a table, the trace or the state."""
     printed = capfd.readouterr()
     assert TOKEN not in printed.out + printed.err
-    assert {"dlt", "urllib3.connectionpool"} <= {record.name for record in caplog.records}, "nobody debugs"
+    assert {"dlt", "urllib3.connectionpool"} <= {record.name for record in caplog.records}, "no logger is at DEBUG"
     assert TOKEN not in caplog.text
     assert TOKEN not in "".join(f"{record.args!r} {record.exc_text}" for record in caplog.records)
     trace = pipeline.last_trace
@@ -156,7 +156,7 @@ def assert_nowhere(
         *((through_the_environment, fault) for fault in ("none", "401", "500", "reset in body", "timeout")),
     ],
 )
-def test_a_run_tells_the_token_to_nobody(
+def test_a_run_shows_the_token_nowhere(
     customer: Sandbox,
     pipeline: dlt.Pipeline,
     database: Path,
@@ -167,7 +167,7 @@ def test_a_run_tells_the_token_to_nobody(
     given: Callable[[pytest.MonkeyPatch], dict[str, Any]],
     fault: str,
 ) -> None:
-    """Whether it loads or fails, and however it got the token."""
+    """After a good load and after a failure, with each way to set the token."""
     settings: dict[str, Any] = {"team_ids": [TEAM], "base_url": customer.url, "include_configs": True}
     settings |= {"request_backoff_factor": 0, "request_timeout": 0.3, "request_max_attempts": 2, **given(monkeypatch)}
     customer.fault(FAULTS[fault], times=9)
@@ -177,7 +177,7 @@ def test_a_run_tells_the_token_to_nobody(
     except LoadFailedError as error:
         outcome = error
     assert isinstance(outcome, LoadFailedError) is (fault not in ("none", "echo in a listing"))
-    assert TOKEN not in (told(outcome) if isinstance(outcome, BaseException) else repr(outcome))
+    assert TOKEN not in (shown(outcome) if isinstance(outcome, BaseException) else repr(outcome))
     assert TOKEN.encode() not in pickle.dumps(outcome)
     assert_nowhere(pipeline, Warehouse(database), tmp_path, caplog, capfd)
 
@@ -194,7 +194,7 @@ UNUSABLE = [
 
 @pytest.mark.parametrize("unusable", UNUSABLE, ids=str)
 @pytest.mark.parametrize("given", [as_an_argument, through_the_environment, through_dlts_secrets])
-def test_an_unusable_setting_tells_the_token_to_nobody(
+def test_an_unusable_setting_shows_the_token_nowhere(
     pipeline: dlt.Pipeline,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -205,7 +205,7 @@ def test_an_unusable_setting_tells_the_token_to_nobody(
     settings = {"team_ids": [TEAM], **given(monkeypatch), **unusable}
     with pytest.raises(Exception) as failed:  # noqa: PT011 - dlt's own for what is no number
         run_load(pipeline, **settings)
-    assert TOKEN not in told(failed.value)
+    assert TOKEN not in shown(failed.value)
     assert TOKEN not in caplog.text
 
 
@@ -215,13 +215,13 @@ def test_an_unusable_key_is_not_shown(pipeline: dlt.Pipeline, monkeypatch: pytes
     monkeypatch.setenv("SUPERMETRICS_API_KEY", key)
     with pytest.raises(SupermetricsError, match="api_key") as failed:
         run_load(pipeline, team_ids=[TEAM])
-    assert TOKEN not in told(failed.value)
+    assert TOKEN not in shown(failed.value)
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_the_token_follows_no_redirect(customer: Sandbox, pipeline: dlt.Pipeline, status: int, scheme: str) -> None:
-    """Neither to another host or port nor to another scheme: nobody there is asked."""
+    """Neither to another host or port nor to another scheme."""
     with Sandbox(token=TOKEN) as elsewhere:
         location = (
             f"{scheme}://localhost:{elsewhere.url.rpartition(':')[2]}/v1/teams/{TEAM}/connector_builder/connectors"
@@ -233,13 +233,13 @@ def test_the_token_follows_no_redirect(customer: Sandbox, pipeline: dlt.Pipeline
     assert len(customer.requests) == 1
 
 
-def test_whatever_holds_the_token_hides_it() -> None:
+def test_objects_with_the_token_hide_it() -> None:
     """A repr ends up in logs sooner or later."""
     given: dict[str, Any] = {"team_ids": [TEAM], "api_key": TOKEN}
     config = get_fun_spec(supermetrics_source)(**given)
-    settings = resolve(**given)
+    settings = clients.settings(**given)
     client, source = SupermetricsClient(settings), supermetrics_source(**given)
-    holders = [config, settings, client, client._auth, client._network.session(), Fetcher(settings, str), source]
+    holders = [config, settings, client, client._auth, client._transport.session(), Fetcher(settings, str), source]
     holders += [*source.resources.values(), settings.api_key, vars(settings), vars(client)]
     assert TOKEN not in "".join(f"{holder!r} {holder}" for holder in holders if not isinstance(holder, str))
     assert repr(settings.api_key) == "'***'"

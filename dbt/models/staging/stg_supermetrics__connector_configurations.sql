@@ -1,9 +1,7 @@
-{{ config(enabled=var('supermetrics_configurations')) }}
-
 select
     team_id,
     connector_identifier,
-    _dlt_id as version_id,
+    version_id,
     version,
     configuration_json,
     created_at,

@@ -1,7 +1,7 @@
 select
     team_id,
     connector_identifier,
-    _dlt_id as version_id,
+    version_id,
     name,
     description,
     logo_url,

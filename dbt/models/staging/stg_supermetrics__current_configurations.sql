@@ -1,5 +1,3 @@
-{{ config(enabled=var('supermetrics_configurations')) }}
-
 select
     team_id,
     connector_identifier,

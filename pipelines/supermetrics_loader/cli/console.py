@@ -1,9 +1,9 @@
-"""What the command line shows a person: progress, the summary of a run, an error as one block; JSON for a program."""
+"""What the command line prints: progress, the summary of a run and an error for people; JSON for programs."""
 
 import json
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from dlt.common.runtime.collector_base import Collector
@@ -12,16 +12,17 @@ from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
-from supermetrics_connectors.documents.json_text import canonical_json
+from supermetrics_connectors.interface import canonical_json
 
-from ..harmless import harmless
 from ..run.result import LoadResult
+from ..sanitize import sanitize
 
-_MOST_TEAMS = 20  # lines: more than a screen answers nothing
-_PIPED_WIDTH = 160  # in a log or a mail there is no screen whose width would matter
+MAX_TEAM_LINES = 40
+PIPED_WIDTH = 160
+"""Characters per line in a log or a mail, which have no screen."""
 
-# what is shown is data: brackets and colons in it are neither styles nor emoji
-out = Console(markup=False, emoji=False, highlight=False, width=None if sys.stdout.isatty() else _PIPED_WIDTH)
+# data is printed: brackets and colons in it are neither styles nor emoji
+out = Console(markup=False, emoji=False, highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
 err = Console(markup=False, emoji=False, highlight=False, stderr=True)
 
 _TEAM_COLUMNS = {
@@ -33,12 +34,21 @@ _TEAM_COLUMNS = {
     "configurations_changed": "new versions",
     "request_id": "request_id",
 }
+_CHECK_COLUMNS = {
+    "team_id": "team",
+    "status": "status",
+    "http_status": "HTTP",
+    "connectors": "connectors",
+    "rate_limit_remaining": "left",
+    "request_id": "request_id",
+}
+_STYLES = {"ok": "green", "incomplete": "yellow", "failed": "red"}
 
 
 class TerminalProgress(Collector):
     """dlt's progress as one line of the terminal: teams fetched, or why nothing moves.
 
-    What dlt asks its subclasses for, `_start` and `_stop`, it has given names of private methods.
+    dlt calls `_start` and `_stop` of its subclasses.
     """
 
     def __init__(self) -> None:
@@ -58,7 +68,7 @@ class TerminalProgress(Collector):
         message: str | None = None,
         label: str | None = None,  # noqa: ARG002 - dlt's signature
     ) -> None:
-        """Moves the bar of the teams; what else dlt counts is over too soon to be worth a line."""
+        """Moves the bar of the teams. dlt's other counters end too soon to be worth a line."""
         if name == "Teams":
             self._progress.update(self._task, advance=inc, total=total, note=message or "")
 
@@ -71,18 +81,18 @@ class TerminalProgress(Collector):
 
 
 def progress() -> Collector | None:
-    """The progress display, where standard error is a terminal; None in cron's mail or a log."""
-    return TerminalProgress() if err.is_terminal else None
+    """The progress display, where a person watches standard error; None in cron's mail or a log."""
+    return TerminalProgress() if sys.stderr.isatty() else None
 
 
 def show_json(value: Any) -> None:
     """Prints one JSON object on one line, times in ISO 8601.
 
-    In ASCII: every locale has it, and a control character in a name is an escape of JSON, which reads back as it was.
+    The line is ASCII, which every locale has. A control character in a name becomes an escape.
     """
     try:
         text = canonical_json(value).decode()
-    except TypeError:  # deeper than it writes, or with a path that is no UTF-8: digits beyond a double's are text then
+    except TypeError:  # nested deeper than canonical JSON, or with a path that is not UTF-8
         text = json.dumps(value, default=str)
     sys.stdout.write(_NOT_ASCII.sub(lambda found: json.dumps(found[0])[1:-1], text) + "\n")
 
@@ -90,114 +100,126 @@ def show_json(value: Any) -> None:
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 
 
-def show_result(result: LoadResult, look: str) -> None:
-    """Answers "what happened?": a line a team, the sums, where the data is and how to look at it.
+def show_result(result: LoadResult, look_command: str) -> None:
+    """Answers "what happened?": a line per team, the sums, where the data is and how to look at it.
 
     Args:
         result: What the run did.
-        look: The one command that shows the data.
+        look_command: The command that shows the data.
     """
     _show_teams(result)
     seconds = (result.finished_at - result.started_at).total_seconds()
     show(f"Loaded {_teams(result)} in {seconds:.1f} s: {_sums(result)}.")
-    if result.failing:
-        show(f"Could not be had of {result.failing} teams or connectors: table fetches says what, with the request_id.")
-    if result.left:
-        postponed = _connectors(_total(result, "connectors_postponed"))
-        show(f"Left for the next load, of {postponed}: {result.left}.")
+    for table, rows in result.rows.items():
+        show(f"Wrote {counted(rows, 'row')} to {table}.")
+    _show_redacted(result)
+    if result.failing_count:
+        failing = counted(result.failing_count, "team or connector", "teams or connectors")
+        show(f"Requests failed for {failing}: see the table fetches.")
+    if result.postponed_reason:
+        postponed = counted(_total(result, "connectors_postponed"), "connector")
+        show(f"Left to the next load, for {postponed}: {result.postponed_reason}.")
     show(f"Data:    {result.location}, dataset {result.dataset_name}")
-    show(f"Look at: {look}")
+    show(f"Look at: {look_command}")
 
 
-def show_intention(result: LoadResult) -> None:
-    """Answers "what would happen?": a line a team, a line a connector, and the sums.
+def show_dry_run(result: LoadResult) -> None:
+    """Answers "what would happen?": a line per team, a line per connector, and the sums.
 
     Args:
-        result: What a dry run found out.
+        result: What a dry run found.
     """
     _show_teams(result)
     verbs = {"added": "add", "changed": "change", "removed": "remove", "configured": "new configuration"}
     for change in result.changes.first:
         what = f"team {change.team_id}  {change.connector_identifier}  {change.name or ''}".rstrip()
         show(f"{verbs[change.kind]:<17}  {what}")
-    if untold := result.changes.count - len(result.changes.first):
-        show(f"… and {untold} more")
+    if more := result.changes.count - len(result.changes.first):
+        show(f"… and {more} more")
     show(f"Would load {_teams(result)}: {_sums(result)}. Nothing was written.")
 
 
 def _show_teams(result: LoadResult) -> None:
-    told = [team for team in result.teams if team["status"] != "ok" or _changes(team)] or result.teams
-    named = [team | {"name": result.team_names.get(team["team_id"])} for team in told[:_MOST_TEAMS]]
+    teams = result.teams
+    if len(teams) > MAX_TEAM_LINES:
+        teams = [team for team in teams if team["status"] != "ok" or _changes(team)][:MAX_TEAM_LINES]
+    named = [team | {"name": result.team_names.get(team["team_id"])} for team in teams]
     show_table(named, ({"name": "name"} if result.team_names else {}) | _TEAM_COLUMNS)
-    if untold := len(result.teams) - len(told[:_MOST_TEAMS]):
-        show(f"… and {untold} teams more, all in the table team_syncs")
+    if more := len(result.teams) - len(teams):
+        show(f"… and {counted(more, 'more team')}, all in the table team_syncs")
     for team in result.teams:
         if team["status"] == "incomplete":
             out.print("incomplete ", style="yellow", end="")
             show(
-                f"team {team['team_id']}: the API counts {team['connectors_reported']} connectors "
+                f"team {team['team_id']}: the API counts {counted(team['connectors_reported'], 'connector')} "
                 f"and listed {team['connectors_received']}, so none was removed"
             )
 
 
+def _show_redacted(result: LoadResult) -> None:
+    redacted = [team for team in result.teams if team["secrets_redacted"]]
+    if redacted:
+        count = sum(team["secrets_redacted"] for team in redacted)
+        show(f"Redacted {counted(count, 'secret')} in configurations:")
+    for team in redacted[:MAX_TEAM_LINES]:
+        for identifier, paths in json.loads(team["redacted_paths"] or "{}").items():
+            show(f"  team {team['team_id']}, {identifier}: {', '.join(paths)}")
+
+
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """A number with its noun, in the singular or plural."""
+    return f"{count} {noun if count == 1 else plural or f'{noun}s'}"
+
+
 def _teams(result: LoadResult) -> str:
-    return f"{len(result.teams) - len(result.failed)} of {len(result.teams)} teams"
+    return f"{len(result.teams) - len(result.failed)} of {counted(len(result.teams), 'team')}"
 
 
 def _sums(result: LoadResult) -> str:
     return (
-        f"{_total(result, 'connectors_received')} connectors, {_total(result, 'connectors_changed')} changed, "
-        f"{_total(result, 'connectors_removed')} removed, "
-        f"{_total(result, 'configurations_changed')} new configuration versions"
+        f"{counted(_total(result, 'connectors_received'), 'connector')}, "
+        f"{_total(result, 'connectors_changed')} changed, {_total(result, 'connectors_removed')} removed, "
+        f"{counted(_total(result, 'configurations_changed'), 'new configuration version')}"
     )
 
 
 def show_nothing_to_do(pipeline_name: str, as_json: bool) -> None:
-    """Says that a shard has no teams: no failure where there are more shards than teams."""
+    """Reports that a shard has no teams, which is no failure where there are more shards than teams."""
     if as_json:
         show_json({"pipeline_name": pipeline_name, "teams": []})
     else:
         show(f"None of the teams is in this shard: nothing to do for {pipeline_name}.")
 
 
+def show_check(teams: Sequence[dict[str, Any]]) -> None:
+    """Prints a line per checked team, in 80 columns without team names."""
+    has_names = any(team.get("name") for team in teams)
+    show_table(teams, ({"name": "name"} if has_names else {}) | _CHECK_COLUMNS)
+
+
 def show_secrets(teams: Iterable[Mapping[str, Any]]) -> None:
-    """Says where secrets are typed into configurations; nothing where that was not looked for."""
-    looked_for = [team for team in teams if team["secrets"] is not None]
-    found = [(team["team_id"], *each) for team in looked_for for each in team["secrets"].items()]
+    """Lists where secrets were typed into configurations; nothing where configurations were not examined."""
+    examined = [team for team in teams if team["secrets"] is not None]
+    found = [(team["team_id"], *each) for team in examined for each in team["secrets"].items()]
     if found:
         show("Typed into configurations, though they belong into the Connector Builder's secrets:")
-    elif looked_for:
+    elif examined:
         show("No secrets are typed into configurations.")
     for team_id, identifier, paths in found:
         for path in paths:
             show(f"  team {team_id}, {identifier}: {path}")
 
 
-def show_changes(rows: Iterable[Mapping[str, Any]]) -> None:
-    """Prints one line a change; nothing for none, unless somebody waits for it at a terminal."""
-    from ..look.changes import PATHS
-    from ..look.team_names import named
-
-    rows = list(rows)
-    for row in rows:
-        paths = [f"{mark}{path}" for column, mark in PATHS.items() for path in row[column] or ()]
-        team = named(row["team_id"], {row["team_id"]: row["team_name"]})
-        what = f"{team}  {row['connector_identifier']}  {row['name'] or ''}".rstrip()
-        show(f"{row['detected_at']:%Y-%m-%d %H:%M}  {row['change']:<21}  {what}{': ' * bool(paths)}{', '.join(paths)}")
-    if not rows and out.is_terminal:
-        show("No changes.")
-
-
 def show(text: str) -> None:
-    """Prints one line."""
-    out.print(harmless(text), soft_wrap=True)
+    """Prints one line, sanitized."""
+    out.print(sanitize(text), soft_wrap=True)
 
 
 def show_error(text: str) -> None:
-    """Prints a failure as one block on standard error, where its lines are those of the text (see `describe`)."""
-    err.print("Error ", style="red", end="")
+    """Prints a failure as one block on standard error, with the lines of the text (see `describe`)."""
+    err.print("Error: ", style="red", end="")
     for line in text.split("\n"):
-        err.print(harmless(line), soft_wrap=True)
+        err.print(sanitize(line), soft_wrap=True)
 
 
 def _changes(team: Mapping[str, Any]) -> int:
@@ -205,20 +227,29 @@ def _changes(team: Mapping[str, Any]) -> int:
     return sum(team[column] or 0 for column in columns)
 
 
-def _connectors(count: int) -> str:
-    return f"{count} connector{'s' * (count != 1)}"
-
-
 def _total(result: LoadResult, column: str) -> int:
     return sum(team.get(column) or 0 for team in result.teams)
 
 
-def show_table(rows: Iterable[Mapping[str, Any]], columns: Mapping[str, str]) -> None:
-    """Prints the columns, by their titles, of each row."""
+def show_table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], *, wrap: bool = False) -> None:
+    """Prints the columns of each row, under their titles. Numbers are aligned to the right.
+
+    Args:
+        rows: The rows.
+        columns: Titles by name.
+        wrap: Whether long cells may take several lines; otherwise only request ids do.
+    """
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for name, title in columns.items():
-        justify: JustifyMethod = "left" if name in ("name", "status", "request_id") else "right"
-        table.add_column(title, justify=justify, no_wrap=name != "request_id", overflow="fold")
+        is_number = all(row[name] is None or isinstance(row[name], (int, float)) for row in rows)
+        justify: JustifyMethod = "right" if is_number else "left"
+        table.add_column(sanitize(title), justify=justify, no_wrap=not wrap and name != "request_id", overflow="fold")
     for row in rows:
-        table.add_row(*(Text("" if row[name] is None else harmless(row[name])) for name in columns))
+        style = _STYLES.get(str(row.get("status")), "")
+        table.add_row(
+            *(
+                Text("" if row[name] is None else sanitize(row[name]), style=style if name == "status" else "")
+                for name in columns
+            )
+        )
     out.print(table)

@@ -3,7 +3,7 @@
 import click
 
 from ..run.exit_codes import Exit
-from .options import dataset_option, debug_option, destination_option, json_option
+from .reading import reading_command
 
 
 @click.command()
@@ -11,34 +11,37 @@ from .options import dataset_option, debug_option, destination_option, json_opti
 @click.argument("connector")
 @click.option("--from", "before", metavar="VERSION", help="Version to compare with. Default: the one before.")
 @click.option("--to", "after", metavar="VERSION", help="Version to compare. Default: the newest.")
-@destination_option
-@dataset_option
-@json_option
-@debug_option
+@click.option(
+    "--with",
+    "other",
+    type=(int, str),
+    metavar="OTHER_TEAM OTHER_CONNECTOR",
+    help="Compare with another connector: the newest versions, or --from of the first and --to of the other.",
+)
+@reading_command
 def diff(
     team: int,
     connector: str,
     before: str | None,
     after: str | None,
+    other: tuple[int, str] | None,
     destination: str,
     dataset: str,
     as_json: bool,
 ) -> int:
-    """Show how two loaded versions of a connector's configuration differ.
+    """Show how two loaded versions of a configuration differ.
 
-    A VERSION is a name such as 1.4.0, or the number in the history where several have one name.
+    A VERSION is a name such as 1.4.0, or the number in the history if several versions have one name.
 
     \b
     supermetrics-connectors diff 936506 T3S70
     supermetrics-connectors diff 936506 T3S70 --from 1.3.0 --to 1.4.0
+    supermetrics-connectors diff 936506 T3S70 --with 941277 LYL09
     """  # noqa: D301 - \b is click's mark for lines that it must not wrap
-    from ..look.diff import NoVersionError, compare_versions
+    from ..read.diff import compare_versions
     from . import console
 
-    try:
-        difference = compare_versions(destination, dataset, team, connector, before, after)
-    except NoVersionError as error:
-        raise click.ClickException(str(error)) from None
+    difference = compare_versions(destination, dataset, team, connector, before, after, other)
     if as_json:
         console.show_json(difference.as_dict())
     else:

@@ -10,13 +10,19 @@ import click
 
 from ..run.exit_codes import Exit
 from .options import (
-    dataset_option,
+    SANDBOX_DATASET,
+    GroupedCommand,
+    apply,
+    base_url_option,
+    debug_option,
     destination_option,
-    more_options,
+    endpoint_options,
+    json_option,
     not_empty,
     quiet_option,
-    settings_of,
-    source_options,
+    sandbox_option,
+    source_settings,
+    team_option,
     verbose_option,
 )
 
@@ -26,39 +32,58 @@ if TYPE_CHECKING:  # slow to import, and not needed for --help
 PIPELINE_NAME = "supermetrics"
 
 
-@click.command()
-@source_options
+@click.command(
+    cls=GroupedCommand,
+    groups={
+        "Source": ["--team", "--include-configs", "--no-redact", "--base-url", "--sandbox"],
+        "Optional tables": ["--include-teams", "--include-logs", "--logs-since", "--include-secrets"],
+        "Destination": ["--destination", "--dataset", "--table-format", "--snapshot"],
+        "Run": ["--keep-going", "--full-refresh", "--dry-run", "--shard", "--pipeline-name", "--notify"],
+    },
+)
+@team_option
 @click.option("--include-configs", is_flag=True, default=None, help="Load each connector's JSON configuration as well.")
-@more_options
-@destination_option
-@dataset_option
-@click.option(
-    "--table-format",
-    type=click.Choice(["delta"]),
-    help="Tables instead of plain files, with --destination filesystem.",
-)
-@click.option(
-    "--snapshot", is_flag=True, default=None, help="Append each run's full listing, where rows cannot be changed."
-)
 @click.option(
     "--no-redact",
     "redact_secrets",
     flag_value=False,
     type=bool,
     default=None,
-    help="Load configurations as they are, with the secrets that were typed into them.",
+    help="Load configurations with the secrets that were typed into them.",
+)
+@base_url_option
+@sandbox_option
+@apply(endpoint_options)
+@destination_option
+@click.option(
+    "--dataset",
+    envvar="SUPERMETRICS_DATASET",
+    callback=not_empty,
+    show_envvar=True,
+    metavar="NAME",
+    help=f"Dataset (schema) for the tables. Default: supermetrics, with --sandbox {SANDBOX_DATASET}",
 )
 @click.option(
-    "--full-refresh",
-    is_flag=True,
-    default=None,
-    help="Write all rows of these teams anew, and mend cells that were edited by hand. History is kept.",
+    "--table-format", type=click.Choice(["delta"]), help="Tables instead of plain files, with --destination filesystem."
+)
+@click.option(
+    "--snapshot", is_flag=True, default=None, help="Append each run's full listing, where rows cannot be changed."
 )
 @click.option(
     "--keep-going",
     "on_team_error",
     flag_value="skip",
-    help="Load the other teams when one fails, and exit non-zero at the end.",
+    help="Load the other teams when a team fails, and exit non-zero at the end.",
+)
+@click.option(
+    "--full-refresh",
+    is_flag=True,
+    default=None,
+    help="Write all rows of these teams again, and undo edits by hand. History is kept.",
+)
+@click.option("--dry-run", is_flag=True, help="Fetch and compare, print what would be written, and write nothing.")
+@click.option(
+    "--shard", metavar="N/COUNT", help="Load only this part of the teams, such as 3/16, in a pipeline of its own."
 )
 @click.option(
     "--pipeline-name",
@@ -69,24 +94,22 @@ PIPELINE_NAME = "supermetrics"
     help="dlt's name for the pipeline.",
 )
 @click.option(
-    "--shard", metavar="N/COUNT", help="Load only this part of the teams, such as 3/16, in a pipeline of its own."
-)
-@click.option("--dry-run", is_flag=True, help="Fetch and compare, say what would be written, and write nothing.")
-@click.option(
     "--notify",
     metavar="URL",
     envvar="SUPERMETRICS_NOTIFY",
     show_envvar=True,
-    help="Post changes and failures to this webhook of a chat, in Slack's form. Give it by the environment: it is a "
-    "secret, and arguments can be seen by other users of the machine.",
+    help="Post changes and failures to this webhook of a chat, in Slack's form. Set it in the environment: it is a "
+    "secret, and other users of the machine can see arguments. Default: dlt's runtime.slack_incoming_hook",
 )
 @quiet_option
 @verbose_option
+@json_option
+@debug_option
 def load(
-    sandbox: str | None,
+    sandbox: bool,
     as_json: bool,
     destination: str,
-    dataset: str,
+    dataset: str | None,
     pipeline_name: str,
     shard: str | None,
     dry_run: bool,
@@ -100,16 +123,18 @@ def load(
     supermetrics-connectors load --team 936506 --team 941277
     supermetrics-connectors load --include-configs --destination postgres
     """  # noqa: D301 - \b is click's mark for lines that it must not wrap
-    from supermetrics_connectors.settings import parse_team_ids
+    from supermetrics_connectors.interface import parse_team_ids
 
     from ..run.failures import exit_code
+    from ..run.pipeline import DATASET, make_pipeline
     from ..run.shards import Shard, configured_team_ids
-    from ..run.targets import make_pipeline
     from . import console
 
+    dataset = dataset or (SANDBOX_DATASET if sandbox else DATASET)
+    is_later = sandbox and _has_configurations(destination, dataset)
     with (
-        settings_of(sandbox, given) as settings,
-        _telling(None if dry_run else notify) as told,
+        source_settings(sandbox, is_later, given) as settings,
+        _notifications(None if dry_run else notify) as results,
         TemporaryDirectory() if dry_run else nullcontext() as folder,
     ):
         if shard:
@@ -125,16 +150,28 @@ def load(
         progress = None if as_json or quiet else console.progress()
         pipeline = make_pipeline(pipeline_name, destination, dataset, progress, folder)
         result = _run(pipeline, dry_run, settings)
-        told.append(result)
+        results.append(result)
     if as_json and not quiet:
         console.show_json(result.as_dict())
     elif not quiet:
         _show(result, pipeline, destination, dry_run)
-        if sandbox == "now" and "include_configs" in settings and not dry_run:
-            console.show(_next())
+        if sandbox and not dry_run:
+            console.show(_next_step(is_later, dataset))
     for team in result.failed:
         console.show_error(team["error_message"])
     return max(map(exit_code, result.errors), default=Exit.OK)
+
+
+def _has_configurations(destination: str, dataset: str) -> bool:
+    from ..read.dataset import open_dataset
+    from ..read.errors import NothingLoadedError
+
+    try:
+        with open_dataset(destination, dataset, allow_snapshots=True) as data:
+            table = "connector_configurations"
+            return table in data.tables and bool(data.query(f"select count(*) from {data.table(table)}").rows[0][0])  # noqa: S608 - our own names
+    except NothingLoadedError:
+        return False
 
 
 def _run(pipeline: Any, is_dry: bool, settings: dict[str, Any]) -> "LoadResult":
@@ -144,42 +181,45 @@ def _run(pipeline: Any, is_dry: bool, settings: dict[str, Any]) -> "LoadResult":
     return (dry_run if is_dry else run_load)(pipeline, **settings)
 
 
-def _next() -> str:
+def _next_step(is_later: bool, dataset: str) -> str:
     from ..sandbox.data import edited_later
 
+    if not is_later:
+        return (
+            "Next:    run the same command again. Somebody edits a configuration of the sandbox before each later load"
+        )
     team_id, connector, _ = edited_later()
-    return (
-        "Next:    supermetrics-connectors load --sandbox-later --include-configs loads what somebody has edited since, "
-        f"and supermetrics-connectors diff {team_id} {connector} shows it"
-    )
+    return f"Next:    supermetrics-connectors diff {team_id} {connector} --dataset {dataset}"
 
 
 def _show(result: "LoadResult", pipeline: Any, destination: str, is_dry: bool) -> None:
-    from ..look.how_to_look import how_to_look
+    from ..read.sql import look_command
     from . import console
 
     if is_dry:
-        console.show_intention(result)
+        console.show_dry_run(result)
     else:
-        console.show_result(result, how_to_look(pipeline, destination))
+        console.show_result(result, look_command(destination, pipeline.dataset_name))
 
 
 @contextmanager
-def _telling(webhook: str | None) -> "Iterator[list[LoadResult]]":
-    """Tells a chat of the results that are put into the list, or of the failure that ends the block."""
-    told: list[LoadResult] = []
+def _notifications(webhook: str | None) -> "Iterator[list[LoadResult]]":
+    """Posts the results that are put into the list, or the failure that ends the block."""
+    from ..run.notify import configured_webhook, describe_result, notify
+
+    results: list[LoadResult] = []
+    webhook = webhook or configured_webhook()
     if not webhook:
-        yield told
+        yield results
         return
     from ..run.failures import describe
-    from ..run.notify import describe_result, notify
 
     try:
-        yield told
-    except click.ClickException:  # a command that was typed wrong
+        yield results
+    except click.ClickException:  # a usage error
         raise
     except Exception as error:
         notify(webhook, f"Failed: {describe(error)}")
         raise
-    for result in told:
+    for result in results:
         notify(webhook, describe_result(result))

@@ -1,26 +1,30 @@
 """The command line: load connectors into DuckDB or a warehouse, check a key, run a sandbox of the API."""
 
-import atexit
 import errno
-import gc
+import io
 import logging
 import os
 import sys
 import traceback
 import warnings
+from pathlib import Path
 
 import click
 
-from ..harmless import HarmlessRecord, harmless_lines
 from ..run.exit_codes import Exit
+from ..sanitize import SanitizedRecord, sanitize, sanitize_lines
 from .changes import changes
 from .check import check
 from .diff import diff
+from .export import export
 from .load import load
-from .options import Wishes
+from .options import FailureOutput
+from .overview import overview
 from .report import report
 from .sandbox import sandbox
-from .streams import make_streams_robust
+from .show import show
+from .sql import sql
+from .streams import replace_streams
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -36,40 +40,69 @@ def cli() -> None:
       supermetrics-connectors check --team 936506
       supermetrics-connectors load --team 936506 --include-configs
 
-    Whatever is not given as an option is taken from .dlt/config.toml, .dlt/secrets.toml and the environment, as dlt
-    does: [sources.supermetrics] team_ids is SOURCES__SUPERMETRICS__TEAM_IDS.
+    Options you leave out fall back to dlt's configuration: environment variables, then .dlt/secrets.toml, then
+    .dlt/config.toml. [sources.supermetrics] team_ids is SOURCES__SUPERMETRICS__TEAM_IDS in the environment.
 
     \b
     Exit codes: 0 done, 64 usage or configuration, 65 authentication or authorization,
-    69 API unavailable or rate limited, 130 interrupted, 1 anything else.
+    69 API unavailable or rate limited, 130 interrupted, 1 any other failure.
     """  # noqa: D301 - \b is click's mark for lines that it must not wrap
+    _check_folder()
 
 
-for _command in (load, check, changes, diff, report, sandbox):
+for _command in (load, check, sql, show, overview, changes, diff, report, export, sandbox):
     cli.add_command(_command)
 
 
-# What dlt and SQLAlchemy say of every good run; cron would mail it.
+def _check_folder() -> None:
+    """Refuses a current folder that cannot be named: dlt and DuckDB need its path as text."""
+    try:
+        folder = Path.cwd()
+        os.fsencode(folder).decode()
+    except FileNotFoundError:
+        raise click.ClickException("The current folder has been deleted. Change to another folder.") from None
+    except UnicodeDecodeError:
+        raise click.ClickException(
+            f"The name of the current folder is not UTF-8: {sanitize(folder)}. Change to another folder, or rename it."
+        ) from None
+
+
+# Warnings of dlt and SQLAlchemy in every good run, which cron would mail.
 _KNOWN_WARNINGS = (
-    # PostgreSQL is loaded with inserts, since by CSV dlt makes nulls of empty strings; that this is slower is known
+    # PostgreSQL is loaded with inserts, because dlt's CSV turns empty strings into nulls
     "native writer could not be found",
-    # a run begins by clearing dlt's working folder (see run/load.py): that it is another destination's says nothing
+    # a run clears dlt's working folder (see run/load.py), so a state of another destination has no effect
     "in state differs from destination",
-    # a run refuses such a name itself, and says what to call the dataset (see targets.py)
+    # a run refuses such a name itself, and suggests another (see run/pipeline.py)
     "Due to normalization dataset name got changed",
-    # whatever kept a package from being loaded is said in our own words, or has passed
+    # the reason why a package was not loaded is printed as the error of the run, or has passed
     "was not fully loaded",
+    "Terminal exception in job",
+    "failed terminally in load",
 )
-# Tracebacks of each of dlt's attempts, where we lift DuckDB's memory limit or say in a line what ran out.
+# Tracebacks of each of dlt's attempts, where DuckDB's memory limit is lifted or the disk is full.
 _KNOWN_FAILURES = ("SET memory_limit", *map(os.strerror, (errno.ENOSPC, errno.EFBIG)))
 
 
-def _keep_quiet_about_what_is_known() -> None:
-    logging.getLogger("dlt").addFilter(lambda record: not _is_known(record))
-    # dlt's merge by SQLAlchemy orders rows that have nothing to order them by: with a select of null, spelt the old way
+def _filter_known_warnings() -> None:
+    logging.getLogger("dlt").addFilter(_shorten)
+    # each skipped team is an error at the end of the command
+    logging.getLogger("supermetrics_connectors.api.fetch").addFilter(lambda record: "Team skipped" not in record.msg)
+    # dlt's merge by SQLAlchemy orders rows by a constant, in an old notation
     warnings.filterwarnings(
         "ignore", "implicitly coercing SELECT object", module=r"dlt\.destinations\.impl\.sqlalchemy"
     )
+
+
+def _shorten(record: logging.LogRecord) -> bool:
+    """Reduces a record of dlt to its first line without values, because it may contain a database's error."""
+    from ..run.error_text import without_values
+
+    if _is_known(record):
+        return False
+    text = logging.LogRecord.getMessage(record).partition("Traceback (most recent call last)")[0]
+    record.msg, record.args, record.exc_info, record.exc_text = without_values(text), (), None, None
+    return True
 
 
 def _is_known(record: logging.LogRecord) -> bool:
@@ -78,32 +111,12 @@ def _is_known(record: logging.LogRecord) -> bool:
 
 
 def main() -> None:
-    """Runs the command line and exits with one of the documented codes. A failure is one block on standard error.
-
-    The process is short, imports much and parses much that is garbage at once, which needs no collector: with a rare
-    collection a small load saves 0.1 s and a hundred teams with configurations 0.4 s.
-    """
-    codes: list[int] = []
-    atexit.register(_end, codes)  # first, so that it is called after all others
-    make_streams_robust()
-    gc.set_threshold(200_000)
-    logging.setLogRecordFactory(HarmlessRecord)
+    """Runs the command line and exits with one of the documented codes. A failure is one block on standard error."""
+    replace_streams()
+    logging.setLogRecordFactory(SanitizedRecord)
     logging.basicConfig(format="%(levelname)s %(message)s", level=logging.WARNING)
-    _keep_quiet_about_what_is_known()
-    codes.append(run(sys.argv[1:]))
-    sys.exit(codes[0])
-
-
-def _end(codes: list[int]) -> None:
-    """Ends the process as soon as threads and exit handlers are done.
-
-    Python would take apart all that was imported, module by module: 0.3 s after each load.
-    """
-    if codes:
-        logging.shutdown()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(codes[0])
+    _filter_known_warnings()
+    sys.exit(run(sys.argv[1:]))
 
 
 def run(arguments: list[str]) -> int:
@@ -112,25 +125,28 @@ def run(arguments: list[str]) -> int:
     Args:
         arguments: As on the command line, without the program's name.
     """
-    wishes = Wishes()
+    output = FailureOutput()
     try:
-        return cli.main(arguments, prog_name="supermetrics-connectors", standalone_mode=False, obj=wishes) or Exit.OK
+        return cli.main(arguments, prog_name="supermetrics-connectors", standalone_mode=False, obj=output) or Exit.OK
     except click.exceptions.Abort:
         return Exit.INTERRUPTED
     except click.ClickException as error:
-        error.show()
+        message = io.StringIO()
+        error.show(message)
+        for line in message.getvalue().rstrip("\n").split("\n"):
+            click.echo(sanitize(line), err=True)
         return Exit.USAGE
     except KeyboardInterrupt:
         return Exit.INTERRUPTED
-    except Exception as error:  # noqa: BLE001 - whatever failed, the person gets a block and the caller a code
-        from ..run.failures import describe, evidence, exit_code
+    except Exception as error:  # noqa: BLE001 - every failure becomes a block for the person and a code for the caller
+        from ..run.failures import describe, exit_code, failure_details
         from .console import show_error, show_json
 
         if (code := exit_code(error)) == Exit.INTERRUPTED:
             return code
-        if wishes.debug:
-            click.echo(harmless_lines(traceback.format_exc()), err=True)
+        if output.debug:
+            click.echo(sanitize_lines(traceback.format_exc()), err=True)
         show_error(describe(error))
-        if wishes.as_json:
-            show_json({"error": evidence(error) | {"exit_code": code}})
+        if output.as_json:
+            show_json({"error": failure_details(error) | {"exit_code": code}})
         return code

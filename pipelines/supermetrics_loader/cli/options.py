@@ -8,10 +8,12 @@ from typing import Any
 
 import click
 
+SANDBOX_DATASET = "supermetrics_sandbox"
+
 
 @dataclass
-class Wishes:
-    """How a failure is to be told, whichever command failed.
+class FailureOutput:
+    """How the failure of a command is printed.
 
     Attributes:
         debug: Whether with a traceback.
@@ -22,16 +24,16 @@ class Wishes:
     as_json: bool = False
 
 
-def _noted(context: click.Context, parameter: click.Parameter, value: bool) -> bool:
-    """Keeps a wish for when the command has failed."""
-    if isinstance(context.obj, Wishes):
+def _keep(context: click.Context, parameter: click.Parameter, value: bool) -> bool:
+    """Keeps an option for the case that the command fails."""
+    if isinstance(context.obj, FailureOutput):
         setattr(context.obj, str(parameter.name), value)
     return value
 
 
-def not_empty(_context: click.Context, _parameter: click.Parameter, name: str) -> str:
-    """Refuses the empty name of an unset variable: dlt would take the name it used last."""
-    if not name:
+def not_empty(_context: click.Context, _parameter: click.Parameter, name: str | None) -> str | None:
+    """Refuses the empty name of an unset variable: dlt would use the last name."""
+    if name == "":
         raise click.BadParameter("The name is empty.")
     return name
 
@@ -42,96 +44,114 @@ destination_option = click.option(
 dataset_option = click.option(
     "--dataset",
     default="supermetrics",
+    envvar="SUPERMETRICS_DATASET",
     callback=not_empty,
     show_default=True,
+    show_envvar=True,
     metavar="NAME",
     help="Dataset (schema) with the tables.",
 )
 debug_option = click.option(
-    "--debug", is_flag=True, expose_value=False, callback=_noted, help="Show the traceback of a failure."
+    "--debug", is_flag=True, expose_value=False, callback=_keep, help="Show the traceback of a failure."
+)
+json_option = click.option(
+    "--json", "as_json", is_flag=True, callback=_keep, help="Print one JSON object instead of a table."
 )
 
 
-def _be_quiet(_context: click.Context, _parameter: click.Parameter, value: bool) -> bool:
+def _set_quiet(_context: click.Context, _parameter: click.Parameter, value: bool) -> bool:
     if value:
         logging.getLogger().setLevel(logging.ERROR)
     return value
 
 
-def _be_verbose(_context: click.Context, _parameter: click.Parameter, value: bool) -> None:
+def _set_verbose(_context: click.Context, _parameter: click.Parameter, value: bool) -> None:
     for package in ("supermetrics_connectors", "supermetrics_loader") if value else ():
         logging.getLogger(package).setLevel(logging.INFO)
 
 
 quiet_option = click.option(
-    "--quiet", "-q", is_flag=True, callback=_be_quiet, help="Print failures only, on standard error."
+    "--quiet", "-q", is_flag=True, callback=_set_quiet, help="Print failures only, on standard error."
 )
 verbose_option = click.option(
     "--verbose",
     "-v",
     is_flag=True,
     expose_value=False,
-    callback=_be_verbose,
-    help="Log what is written, and how and why, on standard error.",
+    callback=_set_verbose,
+    help="Log what is written, how and why, on standard error.",
 )
-json_option = click.option(
-    "--json", "as_json", is_flag=True, callback=_noted, help="Print one JSON object instead of a table."
+sandbox_option = click.option(
+    "--sandbox", is_flag=True, help="Use a local sandbox of the API with made-up teams. Needs no key."
+)
+team_option = click.option(
+    "--team", "team_ids", multiple=True, metavar="ID", help="A team's id. Repeat the option for several teams."
+)
+base_url_option = click.option(
+    "--base-url", metavar="URL", help="URL of the API. Default: https://api.supermetrics.com"
 )
 
 
-def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """What every command that asks the API can be told."""
-    options = [
-        click.option(
-            "--team", "team_ids", multiple=True, metavar="ID", help="A team's id. Repeat it for several teams."
-        ),
-        click.option("--base-url", metavar="URL", help="Where the API is. Default: https://api.supermetrics.com"),
-        click.option(
-            "--sandbox",
-            "sandbox",
-            flag_value="now",
-            help="Use a local sandbox of the API with made-up teams. Needs no key.",
-        ),
-        click.option(
-            "--sandbox-later", "sandbox", flag_value="later", help="The same after somebody has edited a configuration."
-        ),
-        json_option,
-        debug_option,
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
-
-
-_more_options = [
-    click.option("--include-teams", is_flag=True, default=None, help="What each team is called: one request a team."),
-    click.option(
-        "--include-logs", is_flag=True, default=None, help="What each connector did: at least one request a connector."
+# A copy of the help texts of the source's `ENDPOINTS`, which a test compares: `--help` answers before dlt is imported.
+ENDPOINT_HELP = {
+    "include_teams": "Load the names of teams: one request per team.",
+    "include_logs": "Load the calls of connectors: at least one request per connector.",
+    "include_secrets": "Load the names of connectors' secrets, never a value: one request per connector.",
+}
+endpoint_options = [
+    *(
+        click.option(f"--{setting.replace('_', '-')}", setting, is_flag=True, default=None, help=text)
+        for setting, text in ENDPOINT_HELP.items()
     ),
-    click.option("--logs-since", metavar="AGE", help="How far back the logs go: 7d, 12h, 30m. Default: 30d"),
-    click.option(
-        "--include-secrets",
-        is_flag=True,
-        default=None,
-        help="What each connector's secrets are called, never a value: one request a connector.",
-    ),
+    click.option("--logs-since", metavar="AGE", help="Age of the oldest log entries: 7d, 12h, 30m. Default: 30d"),
 ]
 
 
-def more_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """What can be asked for besides the listings."""
-    for option in reversed(_more_options):
-        command = option(command)
-    return command
+def apply(options: list[Callable[..., Any]]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Adds options to a command, in this order."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+class GroupedCommand(click.Command):
+    """A command whose `--help` shows its options in groups.
+
+    Args:
+        groups: The options' first names by the title of their group. Other options come last.
+    """
+
+    def __init__(self, *args: Any, groups: dict[str, list[str]], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._groups = groups
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Writes the groups."""
+        records = {
+            parameter.opts[0]: record
+            for parameter in self.get_params(ctx)
+            if (record := parameter.get_help_record(ctx)) is not None
+        }
+        for title, names in self._groups.items():
+            with formatter.section(title):
+                formatter.write_dl([records.pop(name) for name in names if name in records])
+        if records:
+            with formatter.section("Output"):
+                formatter.write_dl(list(records.values()))
 
 
 @contextmanager
-def settings_of(sandbox: str | None, options: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Arguments for the source: those that were given, and for the sandbox its own, while it runs.
+def source_settings(sandbox: bool, is_later: bool, options: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Arguments for the source: the given options, and for the sandbox its own while it runs.
 
     Args:
-        sandbox: None for the API itself, `now` for the sandbox, `later` for it after an edit.
-        options: Those that are settings of the source, by its names for them. None and () were not given.
+        sandbox: Whether the sandbox stands in for the API.
+        is_later: Whether somebody has edited a configuration in the sandbox.
+        options: Options that are settings of the source, by the names of the settings. None and () mean not given.
     """
     given = {name: value for name, value in options.items() if value not in (None, ())}
     if not sandbox:
@@ -143,7 +163,7 @@ def settings_of(sandbox: str | None, options: dict[str, Any]) -> Iterator[dict[s
     from ..sandbox.data import edited_later
 
     with Sandbox() as running:
-        if sandbox == "later":
+        if is_later:
             team_id, connector, configuration = edited_later()
             running.edit_configuration(team_id, connector, **configuration)
         yield {"team_ids": running.team_ids, **given, "base_url": running.url, "api_key": running.token}

@@ -4,16 +4,28 @@ from pathlib import Path
 
 import click
 
-from ..harmless import harmless
+from ..files import write_file_atomically
 from ..run.exit_codes import Exit
+from ..sanitize import sanitize
 from .options import dataset_option, debug_option, destination_option
+
+
+def _writable_path(_context: click.Context, _parameter: click.Parameter, output: Path) -> Path:
+    if not output.parent.is_dir():
+        raise click.BadParameter(f"The folder {sanitize(output.parent)} does not exist.")
+    if output.exists() and not output.is_file():
+        raise click.BadParameter(
+            f"{sanitize(output)} is not a file, but {'a folder' if output.is_dir() else 'a device'}."
+        )
+    return output.resolve()
 
 
 @click.command()
 @click.option(
     "--output",
     default="report.html",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=click.Path(path_type=Path),
+    callback=_writable_path,
     show_default=True,
     help="The file to write.",
 )
@@ -21,16 +33,21 @@ from .options import dataset_option, debug_option, destination_option
 @dataset_option
 @debug_option
 def report(output: Path, destination: str, dataset: str) -> int:
-    """Write one HTML page about what was loaded: teams, changes, ages, configurations, failures.
+    """Write one HTML page about a loaded dataset: changes, failures, secrets, connectors.
 
-    The page needs no network and no other file. Needs the extra `report`.
+    The page makes no request and needs no other file. Needs the extra `report`.
     """
-    from ..look.reading import NothingLoadedError
-    from ..look.report import write_report
+    from ..read.errors import NothingLoadedError
+    from ..report.page import make_page
 
     try:
-        write_report(output, destination, dataset)
+        page = make_page(destination, dataset)
     except NothingLoadedError as error:
         raise click.ClickException(str(error)) from None
-    click.echo(f"Report: {harmless(output.absolute())}")
+    try:
+        write_file_atomically(output, page)
+    except OSError as error:
+        click.echo(f"Error: The report could not be written to {sanitize(output)}: {error.strerror}.", err=True)
+        return Exit.OTHER
+    click.echo(f"Report: {sanitize(output)}")
     return Exit.OK

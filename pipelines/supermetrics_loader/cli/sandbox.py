@@ -16,39 +16,60 @@ from .options import debug_option
 )
 @debug_option
 def sandbox(port: int) -> int:
-    """Run a local sandbox of the API until Ctrl-C, and print how to load from it and how to change what it holds."""
+    """Run a local sandbox of the API until Ctrl-C, and print commands that load from it and change its connectors."""
     import threading
 
-    from ..sandbox import Sandbox, usage
+    from ..sandbox import Sandbox
 
     running = Sandbox(port=port)
     try:
         running.start()
     except OSError as error:
         raise click.UsageError(
-            f"Port {port}: {error.strerror}. Give another with --port; 0 picks a free one."
+            f"Port {port}: {error.strerror}. Choose another with --port; 0 picks a free one."
         ) from None
     with running:
-        click.echo(_SANDBOX_INTRODUCTION.format(sandbox=running, teams=",".join(map(str, running.team_ids))))
-        click.echo(usage(running.url, running.token))
-        click.echo(_SANDBOX_END)
+        click.echo(_usage(running.url, running.token, ",".join(map(str, running.team_ids))))
         threading.Event().wait()
     return Exit.OK
 
 
-_SANDBOX_INTRODUCTION = """\
-Sandbox of the API: {sandbox.url}, token {sandbox.token}, teams {teams}. Ctrl-C ends it.
-Paste into another shell:
+def _usage(url: str, token: str, team_ids: str) -> str:
+    """Shell commands for a sandbox with the shipped teams: a load, and another one after each change."""
+    connectors = f"{url}/sandbox/teams/936506/connectors"
+    load = "supermetrics-connectors load --include-configs --dataset supermetrics_sandbox"
+    added = '{"connector_identifier": "NEW01", "name": "Support desk"}'
+    configured = '{"configuration_json": {"authentication": {"type": "user_input"}}}'
+    reconfigured = '{"configuration_json": {"dataSourceUser": {"userInfo": {"label": {"value": "$.name"}}}}}'
+    return f"""\
+Sandbox of the API: {url}, token {token}, teams {team_ids}. Ctrl-C ends it.
+Paste all of this into another shell:
 
-# where the sandbox is, for the commands of that shell
-export SOURCES__SUPERMETRICS__BASE_URL={sandbox.url}
-export SOURCES__SUPERMETRICS__API_KEY={sandbox.token}
-export SOURCES__SUPERMETRICS__TEAM_IDS={teams}
-# load from it, and again after each change below
-supermetrics-connectors load --include-configs"""
+export SOURCES__SUPERMETRICS__BASE_URL={url}
+export SOURCES__SUPERMETRICS__API_KEY={token}
+export SOURCES__SUPERMETRICS__TEAM_IDS={team_ids}
+{load}
 
-_SANDBOX_END = """\
-# load what has changed, and look at it
-supermetrics-connectors load --include-configs
-supermetrics-connectors changes
-supermetrics-connectors diff 936506 T3S70"""
+# Add a connector.
+curl -fsS -o /dev/null -X POST {connectors} -d '{added}'
+{load}
+
+# Rename it: its updated_at moves to now.
+curl -fsS -o /dev/null -X PATCH {connectors}/NEW01 -d '{{"name": "Service desk"}}'
+{load}
+
+# Give it a configuration: only the configuration's own updated_at moves.
+curl -fsS -o /dev/null -X PUT {connectors}/NEW01/configuration -d '{configured}'
+{load}
+
+# Change one member of another connector's configuration.
+curl -fsS -o /dev/null -X PATCH {connectors}/T3S70/configuration -d '{reconfigured}'
+{load}
+
+# Delete the new connector.
+curl -fsS -o /dev/null -X DELETE {connectors}/NEW01
+{load}
+
+# List all changes, and compare the two versions of the changed configuration.
+supermetrics-connectors changes --dataset supermetrics_sandbox
+supermetrics-connectors diff 936506 T3S70 --dataset supermetrics_sandbox"""

@@ -1,7 +1,7 @@
-"""Standard output and standard error as the command line writes to them: whoever listens has no say in what it does.
+"""Standard output and standard error of the command line: a reader that leaves does not decide the result of a load.
 
-A load is done, and ends with its own exit code, also where nobody reads the summary: into a closed descriptor, a pipe
-whose reader has left, a full disk. What an encoding has no letters for is written as an escape.
+A load ends with its own exit code also where nobody reads the summary: with a closed descriptor, a closed pipe or a
+full disk. Characters outside the encoding are written as escapes.
 """
 
 import contextlib
@@ -12,9 +12,9 @@ import sys
 from typing import Any
 
 
-class _Unheard(io.FileIO):
+class _TolerantFile(io.FileIO):
     def write(self, data: Any) -> int:
-        """Writes what can be written, and drops what cannot. Waits for a pipe that is full and does not block."""
+        """Writes, and drops what cannot be written. Waits for a full pipe that does not block."""
         try:
             while (written := super().write(data)) is None:
                 select.select((), (self,), ())
@@ -23,29 +23,29 @@ class _Unheard(io.FileIO):
         return written
 
 
-def make_streams_robust() -> None:
-    """Replaces `sys.stdout` and `sys.stderr`. To be called before any file is opened."""
+def replace_streams() -> None:
+    """Replaces `sys.stdout` and `sys.stderr`. Call it before any file is opened."""
     for descriptor in range(3):
-        _open(descriptor)
-    sys.stdout = _robust(1, sys.stdout)
-    sys.stderr = _robust(2, sys.stderr)
+        _open_if_closed(descriptor)
+    sys.stdout = _tolerant(1, sys.stdout)
+    sys.stderr = _tolerant(2, sys.stderr)
 
 
-def _open(descriptor: int) -> None:
-    """Opens what the caller has closed: the next file, a database perhaps, would get its number and be written into."""
+def _open_if_closed(descriptor: int) -> None:
+    """Opens a closed descriptor: the next file, perhaps a database, would get its number and be written into."""
     try:
         os.fstat(descriptor)
     except OSError:
-        os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
+        os.open(os.devnull, os.O_RDWR)  # gets the lowest free number
 
 
-def _robust(descriptor: int, stream: Any) -> io.TextIOWrapper:
-    """The stream of a descriptor, in the encoding of the one that Python made (None for a closed one)."""
+def _tolerant(descriptor: int, stream: Any) -> io.TextIOWrapper:
+    """The stream of a descriptor, in the encoding of Python's own stream (None for a closed one)."""
     if stream:
         with contextlib.suppress(OSError):
             stream.flush()
     return io.TextIOWrapper(
-        io.BufferedWriter(_Unheard(descriptor, "w", closefd=False)),
+        io.BufferedWriter(_TolerantFile(descriptor, "w", closefd=False)),
         encoding=getattr(stream, "encoding", "utf-8"),
         errors="backslashreplace",
         line_buffering=descriptor == 2 or os.isatty(descriptor),

@@ -1,9 +1,11 @@
-"""dlt's DuckDB destination with a bounded memory, and files that DuckDB 1.x reads, whichever way the file was named.
+"""dlt's DuckDB destination with bounded memory, in files that DuckDB 1.x reads too.
 
-The one place that reaches into dlt's own: it makes its SQL client itself, and opens files with no settings of theirs.
-The last tests of tests/run/test_duckdb_file.py are of what dlt's own does: each fails once something here can go.
+This module is the only one of the application that uses private names of dlt: dlt creates its SQL client itself and
+opens files without settings. The last tests of tests/run/test_duckdb_file.py show what dlt's own destination does; each
+fails once something here is no longer needed.
 """
 
+import contextlib
 import errno
 import os
 from collections.abc import Iterable
@@ -28,21 +30,21 @@ from dlt.destinations.sql_client import raise_open_connection_error
 
 DUCKDB_FILE = "supermetrics_connectors.duckdb"
 MEMORY_LIMIT = "96MiB"
-"""What DuckDB may take. Beyond it, it writes to a temporary folder beside the file.
+"""Memory of DuckDB. Beyond it, DuckDB writes to a temporary folder beside the file.
 
-Left to itself it keeps what a load brings, up to most of the machine's memory: 2.5 GB for 50 teams of a thousand
-configurations of 20 KB. With it a process that changes 100,000 configurations of 5 KB stays within 512 MiB.
+DuckDB's default is most of the machine's memory: 2.5 GB for 50 teams of a thousand configurations of 20 KB. With the
+limit, a process that changes 100,000 configurations of 5 KB stays within 512 MiB.
 """
 THREADS = 1
-"""Threads of DuckDB: each wants memory of its own, and a machine has more or fewer of them.
+"""Threads of DuckDB, each of which needs memory of its own.
 
-With two, DuckDB 1.5 exceeded the limit over 100,000 configurations of 5 KB that nothing compresses, and with the limit
-lifted the process took 907 MiB; with one, 402. Files are loaded side by side all the same, each in a thread of dlt.
+With two threads DuckDB 1.5 exceeded the limit over 100,000 incompressible configurations of 5 KB. Files are loaded in
+parallel all the same, each in a thread of dlt.
 """
 STORAGE_VERSION = "v1.2.0"
-"""The format of new files: the first with Zstandard, which DuckDB chooses for configurations, and read by all since.
+"""The format of new files: the first with Zstandard, which DuckDB chooses for configurations, and readable since 1.2.
 
-Left to itself, DuckDB 2 writes what no 1.x opens, and 1.x what is not compressed: 50 MB of JSON where this has 1.
+By default DuckDB 2 writes files that 1.x cannot open, and 1.x writes JSON uncompressed.
 """
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -51,47 +53,54 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 @configspec(init=False)
 class _Configuration(DuckDbClientConfiguration):
     def __str__(self) -> str:
-        """The file as a URL. dlt's own way imports SQLAlchemy where it is installed, for 0.2 s."""
+        """The file as a URL. dlt's own implementation imports SQLAlchemy, which takes 0.2 s."""
         return f"duckdb:///{self.credentials.database}"
 
 
 class duckdb_file(duckdb):  # noqa: N801 - dlt's destinations are named in lower case, and configured by that name
     """The DuckDB destination: the configured file, or `supermetrics_connectors.duckdb` in the current folder.
 
-    In a pipeline's state it is dlt's own, of the file's name: `dlt.attach` then opens the file from any folder, without
-    this project and the setting that named it.
+    The pipeline's state names dlt's own destination, so that `dlt.attach` opens the file from any folder, without this
+    project and without the setting that named the file.
     """
 
     spec = _Configuration
-    __orig_base__ = duckdb  # where dlt finds which arguments are defaults, which do not win over the environment
+    __orig_base__ = duckdb  # dlt reads there which arguments are defaults, so that the environment wins over them
 
     def __init__(self, **settings: Any) -> None:
         if configured_file() is None:
             settings["credentials"] = {"database": DUCKDB_FILE}  # dlt reads a plain path with SQLAlchemy
         super().__init__(destination_name="duckdb", **settings)
-        # a relative path is one of this folder: dlt would take that of the pipeline's first run
+        # a relative path is relative to this folder; dlt would use the folder of the pipeline's first run
         self.config_params["local_dir"] = str(Path.cwd())
         self._configured_name = "duckdb"
+        self._file: Path | None = None
         self._resolved: dict[tuple[Any, ...], DuckDbClientConfiguration] = {}
 
     def remember_file(self, pipeline: dlt.Pipeline, file: Path) -> None:
-        """Has `dlt.attach` find the file: dlt's default is the destination's name, in the pipeline's first folder."""
+        """Lets `dlt.attach` find the file; dlt looks for the destination's name in the pipeline's first folder."""
+        self._file = file
         if file.suffix == ".duckdb":
             self._configured_name = file.stem
             pipeline.set_local_state_val("initial_cwd", str(file.parent))
 
+    @property
+    def file_exists(self) -> bool:
+        """Whether the file of a run has been opened and not deleted."""
+        return self._file is not None and self._file.exists()
+
     def capabilities(
         self, config: DuckDbClientConfiguration | None = None, naming: NamingConvention | None = None
     ) -> DestinationCapabilitiesContext:
-        """What DuckDB can do, whatever the settings: dlt would resolve them to ask, 58 times a run and for 0.1 s."""
+        """DuckDB's capabilities, which depend on no setting; dlt would resolve the settings 58 times per run."""
         return super().capabilities(config or self.spec(), naming)
 
     def configuration(
         self, initial_config: DuckDbClientConfiguration, accept_partial: bool = False
     ) -> DuckDbClientConfiguration:
-        """The settings, looked up once: dlt does it for each client that it makes, 12 times a run and for 0.07 s.
+        """The settings, resolved once; dlt would resolve them for each of its 12 clients per run.
 
-        What opens the file is shared with them, so that it is opened once too.
+        The clients share the connection of the settings, so that the file is opened once too.
         """
         if accept_partial or not initial_config or initial_config.is_resolved():
             return super().configuration(initial_config, accept_partial)
@@ -102,7 +111,7 @@ class duckdb_file(duckdb):  # noqa: N801 - dlt's destinations are named in lower
 
     @property
     def configured_name(self) -> str:
-        """The name in the pipeline's state; that of the settings stays `duckdb`."""
+        """The name in the pipeline's state; settings are still found under `duckdb`."""
         return self._configured_name
 
     @property
@@ -112,7 +121,7 @@ class duckdb_file(duckdb):  # noqa: N801 - dlt's destinations are named in lower
 
     @property
     def client_class(self) -> type[DuckDbClient]:
-        """The job client that dlt makes."""
+        """The job client that dlt creates."""
         return _DuckDbFileClient
 
 
@@ -127,23 +136,32 @@ class _DuckDbFileClient(DuckDbClient):
         )
 
     def _get_column_def_sql(self, c: TColumnSchema, table: PreparedTableSchema = None) -> str:  # type: ignore[assignment]  # dlt's signature
-        """Has JSON compressed with Zstandard wherever it is written.
+        """Compresses JSON with Zstandard in staging tables too.
 
-        DuckDB chooses that too where a table comes to rest, but not on its way there: 100,000 configurations of 5 KB
-        that all changed left a file of 556 MiB instead of 27.
+        DuckDB chooses Zstandard only for tables that stay: 100,000 changed configurations of 5 KB left a file of
+        556 MiB instead of 27.
         """
         definition = super()._get_column_def_sql(c, table)
         return f"{definition} USING COMPRESSION zstd" if c.get("data_type") == "json" else definition
 
     def initialize_storage(self, truncate_tables: Iterable[str] | None = None) -> None:
-        """Begins a load: what Arrow keeps of the extraction for later is given back first, DuckDB has its own."""
+        """Begins a load, after Arrow has released the memory of the extraction."""
         pa.default_memory_pool().release_unused()
         super().initialize_storage(truncate_tables)  # type: ignore[arg-type]  # dlt declares it in two ways
+
+    def complete_load(self, load_id: str) -> None:
+        """Empties the staging tables of a completed load, which would double the size of the file."""
+        super().complete_load(load_id)
+        names = self.schema.data_table_names()
+        tables = [name for name in names if self.should_load_data_to_staging_dataset(name)]
+        if tables:
+            with self.with_staging_dataset() as staging:
+                staging.initialize_storage(truncate_tables=tables)
 
 
 class _DuckDbFileSqlClient(DuckDbSqlClient):
     too_low: ClassVar[bool] = False
-    """Whether the limit has been too low in this process: DuckDB's own, most of the machine's memory, is taken then."""
+    """Whether the limit was too low in this process. DuckDB's own limit, most of the machine's memory, applies then."""
 
     def __init__(
         self,
@@ -156,21 +174,29 @@ class _DuckDbFileSqlClient(DuckDbSqlClient):
         self._given = credentials.global_config or {}
         self._bounds_memory = not {"memory_limit", "max_memory"} & set(self._given)
         self._bounds_threads = not {"threads", "worker_threads"} & set(self._given)
+        self._has_created_file = False
 
     @raise_open_connection_error
     def open_connection(self) -> engine.DuckDBPyConnection:
-        """Opens the file, which is made if it is not there."""
+        """Opens the file, and creates it if it does not exist."""
         file = self.credentials.database
         if not (self.credentials.read_only or self.credentials.external_conn() or Path(file).exists()):
             version = self._given.get("storage_compatibility_version", STORAGE_VERSION)
             engine.connect(file, config={"storage_compatibility_version": version}).close()
+            self._has_created_file = True
         connection: engine.DuckDBPyConnection = super().open_connection()
         try:
             self._bound(connection)
-        except engine.Error:  # others hold more than that; what is not given back keeps the file open in this process
+        except engine.Error:  # other connections use more; without this call the file would stay open in the process
             self.close_connection()
             raise
         return connection
+
+    def delete_new_file(self) -> None:
+        """Deletes the file if this client has created it and it has no table: a failed first load leaves no file."""
+        if self._has_created_file and self.execute_sql("SELECT count(*) FROM duckdb_tables()") == [(0,)]:
+            with contextlib.suppress(OSError):  # a system that keeps open files
+                Path(self.credentials.database).unlink()
 
     def _bound(self, connection: engine.DuckDBPyConnection) -> None:
         if self._bounds_memory:
@@ -181,13 +207,13 @@ class _DuckDbFileSqlClient(DuckDbSqlClient):
     def _limit(self, connection: engine.DuckDBPyConnection) -> str:
         if not self.too_low:
             return MEMORY_LIMIT
-        connection.execute("RESET GLOBAL memory_limit")  # in DuckDB 1.x it only says so until it is set
+        connection.execute("RESET GLOBAL memory_limit")  # in DuckDB 1.x a reset takes effect only with the next SET
         ((most,),) = connection.execute("SELECT current_setting('memory_limit')").fetchall()
         return str(most)
 
     @classmethod
     def _make_database_exception(cls, ex: Exception) -> Exception:
-        """What dlt makes of DuckDB's exceptions; it tries a job again, four times, whose exception is transient."""
+        """Translates DuckDB's exceptions. dlt repeats a job, up to four times, when its exception is transient."""
         if is_out_of_memory(ex):
             _DuckDbFileSqlClient.too_low = True
         if is_out_of_disk(ex):
@@ -197,19 +223,19 @@ class _DuckDbFileSqlClient(DuckDbSqlClient):
 
 
 def configured_file() -> str | None:
-    """The DuckDB file as it is configured, a path or a URL; None where it is not."""
+    """The configured DuckDB file, a path or a URL; None without configuration."""
     names = ("credentials.database", "credentials")
     found: list[Any] = [dlt.secrets.get(f"destination.duckdb.{name}") for name in names]
     return next((value for value in found if isinstance(value, str)), None)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether DuckDB's limit was too low: while a transaction is committed, only the advice in the text says so."""
+    """Whether DuckDB's limit was too low; during a commit only the advice in the text shows it."""
     return isinstance(error, engine.Error) and "SET memory_limit" in str(error)
 
 
 def is_out_of_disk(error: BaseException) -> bool:
-    """Whether the disk or a quota is full, or a file may not grow: DuckDB says it in the system's words."""
+    """Whether the disk or a quota is full, or a file may not grow; DuckDB uses the system's text."""
     if isinstance(error, OSError):
         return error.errno in _NO_ROOM
     return isinstance(error, engine.Error) and any(os.strerror(number) in str(error) for number in _NO_ROOM)

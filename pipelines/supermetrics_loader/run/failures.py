@@ -1,27 +1,32 @@
-"""What the command line makes of a failure: a text for the person and an exit code for the caller."""
+"""Failures of the command line: a text for the person, details for a log collector, an exit code for the caller."""
 
+import codecs
 import os
 import re
+from pathlib import Path
 from typing import Any, TypeVar
 
 from dlt.common.configuration.exceptions import ConfigFieldMissingException, ConfigurationException
+from dlt.common.configuration.providers.toml import TomlProviderReadException
 from dlt.common.destination.exceptions import UnknownDestinationModule
-from dlt.common.exceptions import MissingDependencyException, TerminalException
+from dlt.common.exceptions import MissingDependencyException, TerminalException, TransientException
 from dlt.pipeline.exceptions import InvalidPipelineName
 
-from supermetrics_connectors.exceptions import (
+from supermetrics_connectors.interface import (
+    API_KEY_VARIABLE,
     SupermetricsConfigurationError,
     SupermetricsError,
-    SupermetricsUnreadableError,
+    SupermetricsForbiddenError,
+    SupermetricsUnauthorizedError,
     causes,
 )
-from supermetrics_connectors.settings import API_KEY_VARIABLE
 
-from ..harmless import harmless_lines
+from ..sanitize import sanitize, sanitize_lines
 from .duckdb_file import is_out_of_disk, is_out_of_memory
+from .error_text import summarize_error
 from .exit_codes import Exit
-from .leases import AlreadyRunningError
 from .load import LoadFailedError
+from .locks import AlreadyRunningError, LockLostError
 
 TError = TypeVar("TError", bound=BaseException)
 
@@ -45,9 +50,8 @@ _EXTRAS = {
     "s3fs": "s3",
     "snowflake": "snowflake",
     "sqlalchemy": "sqlalchemy",
-    "vl_convert": "report",
 }
-"""This project's extra that brings a module, by the module's first name."""
+"""The extra of this project that installs a module, by the module's top-level name."""
 
 _DUCKDB_IN_USE = "Another process has the DuckDB file open. Close it there, or wait until that process is done."
 _DESTINATION_VARIABLE = re.compile(
@@ -58,38 +62,42 @@ _USAGE_ERRORS = (ConfigurationException, InvalidPipelineName, MissingDependencyE
 
 
 def describe(error: BaseException) -> str:
-    """The failure in words: what is missing and where to set it, or the reason and where dlt met it.
+    """The failure in words: what is missing and where to set it, or the reason.
 
-    Lines that are not ours, such as a database's, are indented.
+    Lines that are not ours are indented.
     """
     if module := _missing_module(error):
         return (
-            f"{module} is not installed, which this needs. Install it, in the clone of this project, with: "
+            f"{module} is not installed. Install it, in the clone of this project, with: "
             f"pip install -e '.[{_EXTRAS[module]}]'"
         )
-    if (missing := _find(error, ConfigFieldMissingException)) and (text := _missing(missing)):
+    if (missing := _find(error, ConfigFieldMissingException)) and (text := _missing_setting(missing)):
+        return text
+    if (unreadable := _find(error, TomlProviderReadException)) and (text := _wrong_encoding(unreadable)):
         return text
     if isinstance(error, UnknownDestinationModule):
-        return f"dlt knows no destination {error.ref!r}. Those it knows: https://dlthub.com/docs/dlt-ecosystem/destinations"
-    if full := _out_of_room(error):
-        return full
-    advice = f"\n{_DUCKDB_IN_USE}" if "Could not set lock on file" in str(error) else ""
-    if isinstance(error, LoadFailedError):
-        reason, _, where = str(error).rpartition("\n")
-        return f"{harmless_lines(reason)}\n{where}{advice}"
-    if isinstance(error, (AlreadyRunningError, SupermetricsError)):
-        return f"{harmless_lines(error)}{advice}"
-    return harmless_lines(f"{type(error).__name__}: {error}")
+        return (
+            f"dlt has no destination {sanitize_lines(repr(error.ref))}. Its destinations: "
+            "https://dlthub.com/docs/dlt-ecosystem/destinations"
+        )
+    if text := _out_of_room(error):
+        return text
+    cause = error.cause if isinstance(error, LoadFailedError) else error
+    if isinstance(cause, (AlreadyRunningError, LockLostError, SupermetricsError)):
+        return sanitize_lines(cause)
+    advice = f"\n{_DUCKDB_IN_USE}" if "Could not set lock on file" in str(cause) else ""
+    summary = error.summary if isinstance(error, LoadFailedError) else summarize_error(error)
+    return f"{sanitize_lines(summary)}{advice}"
 
 
 def _out_of_room(error: BaseException) -> str:
-    """One line for a destination or a folder that has run out of memory or of disk; "" for other failures."""
+    """One line for a destination or a folder without memory or disk space; "" for other failures."""
     cause = error.cause if isinstance(error, LoadFailedError) else error
-    reason = next(iter(harmless_lines(cause).splitlines()), "")
-    kept = "What was loaded before is kept, and the next run with more of it brings the rest"
+    reason = next(iter(sanitize_lines(cause).splitlines()), "")
+    kept = "Rows that were loaded before are kept, and the next run with more of it loads the others"
     if is_out_of_memory(cause):
         return (
-            f"DuckDB has too little memory ({reason}). Give it more: the machine's, or memory_limit under "
+            f"DuckDB has too little memory ({reason}). Raise the machine's memory, or memory_limit under "
             f"[destination.duckdb.credentials.global_config] if it is set there. {kept}."
         )
     if is_out_of_disk(cause):
@@ -98,20 +106,41 @@ def _out_of_room(error: BaseException) -> str:
 
 
 def _missing_module(error: BaseException) -> str | None:
-    """The first name of a module whose absence is the failure, if it is one that an extra brings."""
+    """The top-level name of a missing module, if one of the extras installs it."""
     cause = error.cause if isinstance(error, LoadFailedError) else error
     missing = _find(cause, ModuleNotFoundError) if isinstance(cause, ImportError) else None
     name = (missing.name or "").partition(".")[0] if missing else ""
     return name if name in _EXTRAS else None
 
 
-def _missing(error: ConfigFieldMissingException) -> str:
+def _wrong_encoding(error: TomlProviderReadException) -> str:
+    """Names settings files that are not plain UTF-8; "" where another reason kept dlt from reading them."""
+    unreadable = [path for path in map(Path, error.full_paths) if path.is_file() and not _is_plain_utf8(path)]
+    return "\n".join(
+        f"{sanitize(path)} is not in UTF-8, or begins with a byte order mark. Save it as UTF-8 without one."
+        for path in unreadable
+    )
+
+
+def _is_plain_utf8(path: Path) -> bool:
+    data = path.read_bytes()
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return not data.startswith(codecs.BOM_UTF8)
+
+
+def _missing_setting(error: ConfigFieldMissingException) -> str:
     """What to set and where; "" for fields that are neither the source's nor the destination's."""
     if all(name in _WHERE_TO_SET for name in error.fields):
-        # dlt looked in its own places; the vendor's variable may hold the key all the same
+        # dlt looks in its own places only; the vendor's variable may hold the key
         unset = [name for name in error.fields if name != "api_key" or not os.environ.get(API_KEY_VARIABLE)]
-        return "\n".join(f"No {name} is set. Set {_WHERE_TO_SET[name]}." for name in unset)
-    # dlt's text is a line for each place in which it looked: of these, the destination's own one a field
+        empty = (
+            f"{API_KEY_VARIABLE} is empty. " if os.environ.get(API_KEY_VARIABLE) == "" and "api_key" in unset else ""
+        )
+        return empty + "\n".join(f"No {name} is set. Set {_WHERE_TO_SET[name]}." for name in unset)
+    # dlt's text has a line for each place in which it looked; the destination's own place is what to set
     looked_for: dict[str, None] = dict.fromkeys(_DESTINATION_VARIABLE.findall(str(error)))
     if not looked_for:
         return ""
@@ -122,8 +151,8 @@ def _missing(error: ConfigFieldMissingException) -> str:
     )
 
 
-def evidence(error: BaseException) -> dict[str, Any]:
-    """What a log collector or an orchestrator keeps of a failure, besides the text; None where the reason has none.
+def failure_details(error: BaseException) -> dict[str, Any]:
+    """What a log collector or an orchestrator keeps of a failure, beyond the text; None where the reason has no value.
 
     `terminal` is whether a repetition cannot help, `retry_after` the seconds until the rate limit resets.
     """
@@ -138,7 +167,7 @@ def evidence(error: BaseException) -> dict[str, Any]:
 
 
 def exit_code(error: BaseException) -> Exit:
-    """The exit code of a failure."""
+    """The exit code of a failure, by the class of its reason."""
     if _find(error, KeyboardInterrupt):
         return Exit.INTERRUPTED
     cause = _find(error, SupermetricsError)
@@ -148,9 +177,9 @@ def exit_code(error: BaseException) -> Exit:
         or any(_find(error, kind) for kind in _USAGE_ERRORS)
     ):
         return Exit.USAGE
-    if isinstance(cause, SupermetricsUnreadableError):
-        return Exit.UNAVAILABLE
-    return Exit.of_status(cause.status_code) if cause else Exit.OTHER
+    if isinstance(cause, (SupermetricsUnauthorizedError, SupermetricsForbiddenError)):
+        return Exit.AUTH
+    return Exit.UNAVAILABLE if issubclass(type(cause), TransientException) else Exit.OTHER
 
 
 def _find(error: BaseException | None, kind: type[TError]) -> TError | None:

@@ -1,21 +1,24 @@
-"""One run, the same for the command line and every orchestrator: load, evidence of a failure, and what happened.
+"""One run, the same for the command line and every orchestrator: load, record a failure, and summarize.
 
-A run begins with what the destination says, not with what a working folder remembers: it may be another machine,
-another DuckDB file or the folder of a run that was killed. So the folder is cleared, and each table is compared with
-what it holds. `team_syncs` is written when the rest is in: an `ok` there tells of a load that is complete.
+A run begins with what the destination holds, not with what a working folder remembers: it may run on another machine,
+with another DuckDB file, or in the folder of a run that was killed. So the folder is cleared and every table is
+compared with its rows. `team_syncs` is written in the same load package as the other tables: a sync is complete when
+dlt has recorded its load in `_dlt_loads`.
 """
 
+import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from datetime import datetime, timezone
 from itertools import takewhile
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import dlt
 from dlt.common.exceptions import TerminalException
 from dlt.common.pipeline import LoadInfo
+from dlt.common.schema import Schema
 from dlt.destinations.exceptions import DestinationConnectionError
 from dlt.destinations.impl.filesystem.filesystem import FilesystemClient
 from dlt.pipeline.exceptions import PipelineStepFailed
@@ -23,37 +26,53 @@ from dlt.pipeline.helpers import retry_load, retry_schema_update
 from filelock import FileLock, Timeout
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
-from supermetrics_connectors import SupermetricsError, record_syncs, supermetrics_source
-from supermetrics_connectors.api.listing import Listing
-from supermetrics_connectors.exceptions import causes
-from supermetrics_connectors.settings import TableFormat
-from supermetrics_connectors.tables.batch import sync_row
-from supermetrics_connectors.tables.changes import is_shown, show
+from supermetrics_connectors import SupermetricsError, supermetrics_source
+from supermetrics_connectors.interface import (
+    DuplicateRowsError,
+    Listing,
+    Target,
+    causes,
+    choose_strategy,
+    create_view,
+    sync_row,
+    team_syncs_resource,
+)
 
 from .duckdb_file import duckdb_file, is_out_of_memory
-from .leases import AlreadyRunningError, leased
-from .result import LoadResult, Noted, with_settings_of
-from .targets import SCHEMA, named_dataset
+from .error_text import summarize_error
+from .locks import AlreadyRunningError, team_locks
+from .pipeline import named_dataset
+from .result import LoadResult, RunRecorder, with_settings_of
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 
 class LoadFailedError(Exception):
-    """A run failed and loaded nothing, or not all. The reason comes first, then where dlt met it.
+    """A run failed and loaded nothing, or not all. The reason comes first, then dlt's step.
 
     Attributes:
-        cause: The reason: a SupermetricsError, or what else was thrown.
-        step: dlt's step: extract, normalize, load or sync; None when it was none of these.
-        request_id: What Supermetrics support asks for; None when the reason has none.
+        cause: The reason: a SupermetricsError, or another exception.
+        step: dlt's step: extract, normalize, load or sync; None outside of these.
+        request_id: The API's request id; None when the reason has none.
         team_id: The team; None when the reason has none.
         status_code: HTTP status; None when the reason has none.
         code: The API's stable `error.code`; None when the reason has none.
         retry_after: Seconds until the rate limit resets; None when unknown.
         terminal: Whether a repetition cannot help.
+        summary: The reason's class and text, without rows that a database's error quotes.
+
+    Args:
+        cause: The reason.
+        step: dlt's step.
+        pipeline_name: The pipeline.
+        is_connecting: Whether a connection to the destination could not be opened.
     """
 
-    def __init__(self, cause: BaseException, step: str | None, pipeline_name: str) -> None:
+    def __init__(self, cause: BaseException, step: str | None, pipeline_name: str, is_connecting: bool = False) -> None:
         self.cause = cause
+        self.summary = summarize_error(cause, is_connecting)
         self.step = step
         self.request_id: str | None = getattr(cause, "request_id", None)
         self.team_id: int | None = getattr(cause, "team_id", None)
@@ -62,7 +81,7 @@ class LoadFailedError(Exception):
         self.retry_after: float | None = getattr(cause, "retry_after", None)
         self.terminal = isinstance(cause, TerminalException)
         where = f"dlt's {step} step" if step else "dlt"
-        super().__init__(f"{type(cause).__name__}: {cause}\n(in {where} of pipeline {pipeline_name})")
+        super().__init__(f"{self.summary}\n(in {where} of pipeline {pipeline_name})")
 
     def __reduce__(self) -> Any:
         """Pickles without the arguments of the constructor, as dlt's exceptions do."""
@@ -75,93 +94,147 @@ def run_load(pipeline: dlt.Pipeline, **settings: Any) -> LoadResult:
 
     Args:
         pipeline: Where to load to. Its working folder is cleared.
-        settings: Arguments of `supermetrics_source`; the rest comes from dlt's configuration.
+        settings: Arguments of `supermetrics_source`; settings that are left out come from dlt's configuration.
 
     Raises:
         SupermetricsConfigurationError: A setting or the dataset's name is unusable. No request has been made.
         AlreadyRunningError: Another process runs this pipeline.
-        LoadFailedError: The run failed. The failing team has a row in `team_syncs`, unless the destination failed.
+        LoadFailedError: The run failed. The failing team has a row in `team_syncs`, unless the destination failed or
+            the run was the first one into a new DuckDB file, which is deleted.
     """
-    noted = Noted.of(settings)
+    recorder = RunRecorder.attach(settings)
     destination: Any = pipeline.destination
     if destination is not None and pipeline.dataset_name:
         named_dataset(destination, pipeline.dataset_name)
-    with _only_run(pipeline):
+    with exclusive_pipeline(pipeline):
         try:
-            # a connection held all the while spares dlt from opening the DuckDB file anew for each of its steps
-            with ExitStack() as held:
-                client = _CONNECTION_RETRIES(lambda: held.enter_context(_connected(pipeline.drop())))
-                if isinstance(pipeline.destination, duckdb_file):
-                    pipeline.destination.remember_file(pipeline, Path(client.credentials.database))
-                held.enter_context(leased(client, pipeline, noted.team_ids))
-                info = _DESTINATION_RETRIES(_run, pipeline, noted.source)
-                load_ids = list(info.loads_ids)  # none, where nothing differed
-                info = _finish(pipeline, noted, load_ids, settings.get("table_format"))
-        except Exception as error:  # noqa: BLE001 - whatever it was is the reason of the failure raised here
+            info = _load(pipeline.drop(), recorder)
+        except Exception as error:  # noqa: BLE001 - re-raised as LoadFailedError
             failure = failed(error, pipeline.pipeline_name)
-            _leave_evidence(pipeline, failure, noted, settings.get("table_format"))
+            if not isinstance(destination, duckdb_file) or destination.file_exists:
+                record_failure(pipeline, failure, recorder)
             raise failure from failure.cause
-    return noted.result(
-        pipeline, info.destination_name, info.destination_displayable_credentials, load_ids or list(info.loads_ids)
-    )
+    location = info.destination_displayable_credentials
+    return recorder.result(pipeline, info.destination_name, location, list(info.loads_ids))
+
+
+def _load(pipeline: dlt.Pipeline, recorder: RunRecorder) -> LoadInfo:
+    settings = recorder.settings
+    strategy = choose_strategy(cast(Any, pipeline.destination), settings.table_format, settings.snapshot)
+    pipeline.config.restore_from_destination = False  # dlt's state holds nothing of this source
+    with ExitStack() as stack:
+        # a connection held during the run spares dlt from opening the DuckDB file for each of its steps
+        client = _CONNECTION_RETRIES(lambda: _connect(stack, pipeline))
+        if isinstance(pipeline.destination, duckdb_file):
+            pipeline.destination.remember_file(pipeline, Path(client.credentials.database))
+            stack.push(lambda kind, *_: client.delete_new_file() if kind else None)
+        locks = strategy.locks(client) if client else None
+        held = stack.enter_context(team_locks(locks, pipeline, settings.team_ids))
+        pipeline.activate()
+        _restore_schema(pipeline, recorder)
+        _extract(pipeline, recorder)
+        pipeline.normalize()
+        held.verify()
+        info: LoadInfo = _LOAD_RETRIES(lambda: pipeline.load(raise_on_failed_jobs=True))
+    if client is not None and strategy.write_mode.is_compared:
+        with pipeline.sql_client() as view_client:  # SQLite attaches the dataset's file when it connects
+            create_view(view_client, strategy, Target.of_schema(pipeline, pipeline.default_schema))
+    if recorder.has_duplicates:
+        strategy.deduplicate(Target.of_schema(pipeline, pipeline.default_schema))
+    return info
+
+
+def _restore_schema(pipeline: dlt.Pipeline, recorder: RunRecorder) -> None:
+    """Adds the tables of the stored schema to the source's, so that it describes tables without new rows too.
+
+    `dlt.attach` and other readers know the dataset by this schema.
+    """
+    schema = recorder.source.schema
+    with Target(pipeline, schema, {}).client() as client:
+        stored = client.get_stored_schema(schema.name)
+    if stored:
+        for table in Schema.from_dict(json.loads(stored.schema)).data_tables():
+            schema.update_table(table)
+
+
+def _extract(pipeline: dlt.Pipeline, recorder: RunRecorder) -> None:
+    try:
+        pipeline.extract(recorder.source)
+    except PipelineStepFailed as error:
+        if not isinstance(root_cause(error), DuplicateRowsError):
+            raise
+        target = Target(pipeline, recorder.source.schema, {})
+        strategy = choose_strategy(cast(Any, pipeline.destination), recorder.settings.table_format)
+        logger.warning("Duplicate rows were deleted; %s connectors are written again", strategy.deduplicate(target))
+        pipeline.extract(recorder.source)
 
 
 def _connected(pipeline: dlt.Pipeline) -> AbstractContextManager[Any, bool | None]:
-    """A connection to the destination; to files dlt has one only for reading them, which need not be possible."""
+    """A connection to the destination; for files dlt has one only for reading, which need not be possible."""
     destination: Any = pipeline.destination
     if destination is not None and issubclass(destination.client_class, FilesystemClient):
         return nullcontext()
     return cast("AbstractContextManager[Any, bool | None]", pipeline.sql_client())
 
 
+def _connect(stack: ExitStack, pipeline: dlt.Pipeline) -> Any:
+    """Opens the connection of a run. dlt's own error of a failed connection is missing for PostgreSQL."""
+    connection = _connected(pipeline)
+    try:
+        return stack.enter_context(connection)
+    except DestinationConnectionError:
+        raise
+    except Exception as error:
+        raise DestinationConnectionError(type(connection).__name__, pipeline.dataset_name, str(error), error) from error
+
+
 def root_cause(error: BaseException) -> BaseException:
     """The source's own error below dlt's wrappers, or else the innermost reason."""
     outermost, *inner = causes(error)
     # the end of an iteration explains nothing
-    told = [outermost, *takewhile(lambda cause: not isinstance(cause, StopIteration), inner)]
-    return next((cause for cause in told if isinstance(cause, SupermetricsError)), told[-1])
+    reasons = [outermost, *takewhile(lambda cause: not isinstance(cause, StopIteration), inner)]
+    return next((cause for cause in reasons if isinstance(cause, SupermetricsError)), reasons[-1])
 
 
-def _run(pipeline: dlt.Pipeline, data: Any, **settings: Any) -> LoadInfo:
-    """Runs a source or resource; once more, it goes on with what is extracted already: no team is asked twice."""
-    return pipeline.run(None if pipeline.has_pending_data else data, **settings)
-
-
-def _is_hiccup(error: BaseException) -> bool:
-    """Whether the destination may take it when asked again: it was out of reach, or another run made the same table."""
-    may_heal = retry_schema_update()(error) or retry_load(("load",))(error)
+def is_retryable(error: BaseException) -> bool:
+    """Whether the destination may accept the same load later: it was out of reach, or another run created a table."""
+    may_pass = retry_schema_update()(error) or retry_load(("load",))(error)
     gave_up = is_out_of_memory(root_cause(error))  # dlt has tried with all of the machine's memory
-    return isinstance(error, PipelineStepFailed) and error.step == "load" and may_heal and not gave_up
+    return isinstance(error, PipelineStepFailed) and error.step == "load" and may_pass and not gave_up
 
 
-def _log_hiccup(attempt: RetryCallState) -> None:
+def _log_retry(attempt: RetryCallState) -> None:
     if attempt.outcome and (error := attempt.outcome.exception()):
         wait = attempt.upcoming_sleep
-        logger.warning("The destination failed, it is asked again in %.1f s: %s", wait, root_cause(error))
+        logger.warning("The destination failed, next attempt in %.1f s: %s", wait, summarize_error(root_cause(error)))
 
 
-_DESTINATION_RETRIES = Retrying(
-    retry=retry_if_exception(_is_hiccup),
+_LOAD_RETRIES = Retrying(
+    retry=retry_if_exception(is_retryable),
     stop=stop_after_attempt(4),
     wait=wait_random_exponential(multiplier=0.5, max=10),
-    before_sleep=_log_hiccup,
+    before_sleep=_log_retry,
     reraise=True,
 )
 
 
 def _is_lost_race(error: BaseException) -> bool:
-    """Whether another run made a new lake's catalog at the same moment: by now it is there."""
+    """Whether another run created a new lake's catalog at the same moment: it exists by now."""
     return isinstance(error, DestinationConnectionError) and "already exists" in str(error)
 
 
-_CONNECTION_RETRIES = _DESTINATION_RETRIES.copy(
+_CONNECTION_RETRIES: Callable[[Callable[[], T]], T] = _LOAD_RETRIES.copy(
     retry=retry_if_exception(_is_lost_race), stop=stop_after_attempt(10), wait=wait_random_exponential(max=5)
 )
 
 
 @contextmanager
-def _only_run(pipeline: dlt.Pipeline) -> Iterator[None]:
-    """Keeps a second process off the working folder. The system lets go of the lock when a process is killed."""
+def exclusive_pipeline(pipeline: dlt.Pipeline) -> Iterator[None]:
+    """Keeps a second process out of the working folder. The system releases the lock when a process is killed.
+
+    Raises:
+        AlreadyRunningError: Another process runs the pipeline.
+    """
     folder = Path(pipeline.pipelines_dir)
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / f"{pipeline.pipeline_name}.lock", timeout=0)
@@ -170,7 +243,7 @@ def _only_run(pipeline: dlt.Pipeline) -> Iterator[None]:
     except Timeout:
         raise AlreadyRunningError(
             f"Another process runs the pipeline {pipeline.pipeline_name!r} ({lock.lock_file} is locked). "
-            "Wait until it is done. Runs that load into different places go side by side with a --pipeline-name each."
+            "Wait until that process ends. Runs that load into different places need a --pipeline-name each."
         ) from None
     try:
         yield
@@ -178,50 +251,38 @@ def _only_run(pipeline: dlt.Pipeline) -> Iterator[None]:
         lock.release()
 
 
-def _finish(pipeline: dlt.Pipeline, noted: Noted, load_ids: list[str], table_format: TableFormat | None) -> LoadInfo:
-    """Writes what tells of a load that is complete."""
-    told = record_syncs(noted.syncs, next(iter(load_ids), None), table_format)
-    info: LoadInfo = _DESTINATION_RETRIES(_run, pipeline, told, schema=_schema(pipeline))
-    if noted.run and noted.run.compares and noted.run.strategy.view:  # snapshots have no histories to tell of
-        with pipeline.sql_client() as client:
-            if noted.has_new_configurations or not is_shown(client):
-                configurations = "connector_configurations" in pipeline.default_schema.tables
-                show(client, noted.run.strategy, configurations)
-    return info
-
-
-def _schema(pipeline: dlt.Pipeline) -> dlt.Schema:
-    """The source's schema: as the pipeline has it, or a new one."""
-    return pipeline.schemas[SCHEMA] if SCHEMA in pipeline.schemas else dlt.Schema(SCHEMA)
-
-
 def failed(error: BaseException, pipeline_name: str) -> LoadFailedError:
-    """The failure of a run, whatever dlt has wrapped it in."""
-    return LoadFailedError(root_cause(error), getattr(error, "step", None), pipeline_name)
+    """The failure of a run, without dlt's wrappers."""
+    is_connecting = any(isinstance(cause, DestinationConnectionError) for cause in causes(error))
+    failure = LoadFailedError(root_cause(error), getattr(error, "step", None), pipeline_name, is_connecting)
+    logger.info("%s in dlt's step %s", type(failure.cause).__name__, failure.step)
+    return failure
 
 
-def _leave_evidence(
-    pipeline: dlt.Pipeline, failure: LoadFailedError, noted: Noted, table_format: TableFormat | None
-) -> None:
+def record_failure(pipeline: dlt.Pipeline, failure: LoadFailedError, recorder: RunRecorder) -> None:
     """Writes rows of `team_syncs` for teams that failed, so that the on-call query finds them in the warehouse.
 
-    A request that failed is its team's; a load that failed is that of all teams.
+    A failed request concerns its team; a failed load concerns every team of the run.
     """
     cause = failure.cause
     if isinstance(cause, SupermetricsError) and cause.team_id is not None:
-        duration_ms = round((datetime.now(timezone.utc) - noted.started_at).total_seconds() * 1000)
-        rows = [sync_row(Listing.failed(cause, noted.started_at, duration_ms))]
+        duration_ms = round((datetime.now(timezone.utc) - recorder.started_at).total_seconds() * 1000)
+        rows = [sync_row(Listing.failed(cause, recorder.started_at, duration_ms))]
     elif failure.step == "load":
-        message = str(cause)[:2000]
-        rows = [{**row, "status": "failed", "error_message": row["error_message"] or message} for row in noted.syncs]
+        rows = [
+            row | {"status": "failed", "error_message": row["error_message"] or failure.summary}
+            for row in recorder.syncs
+        ]
     else:
         return
+    has_trace = pipeline.config.enable_runtime_trace
     pipeline.config.enable_runtime_trace = False  # `dlt pipeline … trace` is to show the run that failed
     try:
-        if failure.step == "load":  # or what failed would be loaded once more, instead of what is to be told of it
+        if failure.step == "load":  # or the failed package would be loaded again instead of these rows
             pipeline.abort_packages()
-        pipeline.run(record_syncs(rows, table_format=table_format), schema=_schema(pipeline))
-    except Exception as error:  # noqa: BLE001 - the run's own failure matters more than why it could not be noted
-        logger.warning("The failure could not be recorded in team_syncs: %s", error)
+        schema = recorder.source.schema
+        pipeline.run(team_syncs_resource(rows, recorder.settings), schema=schema)
+    except Exception as error:  # noqa: BLE001 - the run's own failure matters more
+        logger.warning("The failure could not be recorded in team_syncs: %s", summarize_error(root_cause(error)))
     finally:
-        pipeline.config.enable_runtime_trace = True
+        pipeline.config.enable_runtime_trace = has_trace

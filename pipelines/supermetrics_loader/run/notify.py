@@ -1,29 +1,30 @@
-"""Messages to a chat, by the webhook that it gives out: in Slack's form, which Mattermost and others take too.
+"""Messages to a chat by its incoming webhook, in Slack's form, which Mattermost and others accept too.
 
-The webhook's address is a secret, as whoever has it can post. It is in no message, log or error of ours: so nothing is
-told of a failure but its kind, whose text would have the address.
+The URL of a webhook is a secret: anybody who has it can post. No message, log or error contains it, so a failure to
+post is reported by its class only.
 """
 
 import logging
 
 import requests
 
-from ..harmless import harmless
-from .differences import Change
-from .result import LoadResult
+from supermetrics_connectors.interface import DeadlineAdapter
+
+from ..sanitize import sanitize
+from .result import ChangedConnector, LoadResult
 
 logger = logging.getLogger(__name__)
 
-_SECONDS = 10
-"""For the chat to take a message: a load does not wait for it longer."""
-_LONGEST = 3000
-"""Characters: a chat cuts off longer ones, or refuses them."""
-_ESCAPED = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})  # or a name could call a whole channel
+TIMEOUT_SECONDS = 10
+"""Time for the whole exchange with the chat; a load does not wait longer."""
+MAX_MESSAGE_CHARS = 3000
+"""A chat cuts off longer messages, or refuses them."""
+_ESCAPED = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})  # or a name could mention a whole channel
 
 
 def describe_result(result: LoadResult) -> str:
     """What a run changed and which teams failed, in lines; "" for neither."""
-    failures = [f"Failed: {harmless(team['error_message'])}" for team in result.failed]
+    failures = [f"Failed: {sanitize(team['error_message'])}" for team in result.failed]
     changes = [describe_change(change) for change in result.changes.first]
     if more := result.changes.count - len(changes):
         changes.append(f"… and {more} more")
@@ -33,27 +34,43 @@ def describe_result(result: LoadResult) -> str:
     return "\n".join([f"{count} connector{'s' * (count != 1)} changed in {result.dataset_name}", *failures, *changes])
 
 
-def describe_change(change: Change) -> str:
+def describe_change(change: ChangedConnector) -> str:
     """One change as a line."""
     kind = {"configured": "new configuration"}.get(change.kind, change.kind)
-    return harmless(f"{kind}: team {change.team_id} {change.connector_identifier} {change.name or ''}".rstrip())
+    return sanitize(f"{kind}: team {change.team_id} {change.connector_identifier} {change.name or ''}".rstrip())
 
 
 def notify(webhook: str, text: str) -> None:
-    """Posts a message. One that the chat does not take is a warning: what was loaded is loaded.
+    """Posts a message. Any failure is one warning: it never decides the result of a load.
 
     Args:
-        webhook: The address, a secret.
-        text: What to say, its lines harmless. Nothing is posted for "".
+        webhook: The URL, a secret.
+        text: The message, its lines sanitized. Nothing is posted for "".
     """
     if not text:
         return
-    shown = text[:_LONGEST].translate(_ESCAPED)
+    shown = text[:MAX_MESSAGE_CHARS].translate(_ESCAPED)
     try:
-        # not by dlt's send_slack_message, which waits for ever and fails with the address in its text
-        answer = requests.post(webhook, json={"text": shown, "mrkdwn": False}, timeout=_SECONDS, allow_redirects=False)
-    except (requests.RequestException, ValueError, UnicodeError) as error:  # the latter two of an odd address
-        logger.warning("The chat could not be told: %s", type(error).__name__)
-        return
-    if answer.status_code >= 300:
-        logger.warning("The chat did not take the message: HTTP %s", answer.status_code)
+        status = _post(webhook, shown)
+    except Exception as error:  # noqa: BLE001 - of a side channel, which never decides the result
+        logger.warning("The message was not posted to the chat: %s", type(error).__name__)
+    else:
+        if status >= 300:
+            logger.warning("The message was not posted to the chat: HTTP %s", status)
+
+
+def _post(webhook: str, text: str) -> int:
+    # dlt's send_slack_message has no timeout, and fails with the URL in its text
+    message = {"text": text, "mrkdwn": False}
+    with requests.Session() as session:
+        for scheme in ("https://", "http://"):
+            session.mount(scheme, DeadlineAdapter(TIMEOUT_SECONDS))
+        response = session.post(webhook, json=message, timeout=TIMEOUT_SECONDS, allow_redirects=False, stream=True)
+        return response.status_code
+
+
+def configured_webhook() -> str | None:
+    """The webhook of dlt's own setting `runtime.slack_incoming_hook`; None without one."""
+    import dlt  # noqa: PLC0415 - imported by every load anyway, and not by --help
+
+    return dlt.secrets.get("runtime.slack_incoming_hook")

@@ -1,18 +1,83 @@
-"""What a run did: noted while its source is extracted, told when it has ended."""
+"""What a run did: recorded while the source is extracted, summarized when the run has ended."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import Any, Concatenate, ParamSpec
+from typing import Any, Concatenate, Literal, ParamSpec
 
 import dlt
 
 from supermetrics_connectors import SupermetricsError, supermetrics_source
-from supermetrics_connectors.settings import ApiKey
-from supermetrics_connectors.tables.batch import Batch, Run
-from supermetrics_connectors.tables.contracts import CONNECTOR_CONFIGURATIONS
+from supermetrics_connectors.interface import (
+    CONNECTOR_CONFIGURATIONS,
+    CONNECTORS,
+    HANDLES_FAILED_JOBS,
+    ApiKey,
+    ListingBatch,
+    OptionalTables,
+    Settings,
+    TeamDiff,
+    own_sync_rows,
+    selected_endpoints,
+)
 
-from .differences import Changes
+MAX_NAMED_CHANGES = 20
+"""Changes that are listed one by one; more would not fit on a screen or in a chat message."""
+
+ChangeKind = Literal["added", "changed", "removed", "configured"]
+
+
+@dataclass(frozen=True)
+class ChangedConnector:
+    """One connector that a run changes.
+
+    Attributes:
+        kind: `configured` is a new version of the configuration without any other change.
+        team_id: The team.
+        connector_identifier: The connector.
+        name: The connector's name; None for a removed connector.
+    """
+
+    kind: ChangeKind
+    team_id: int
+    connector_identifier: str
+    name: str | None = None
+
+
+@dataclass
+class RunChanges:
+    """The connectors that a run changes.
+
+    Attributes:
+        first: The first `MAX_NAMED_CHANGES` of them.
+        count: How many there are.
+    """
+
+    first: list[ChangedConnector] = field(default_factory=list)
+    count: int = 0
+
+    def add(self, batch: ListingBatch) -> None:
+        """Counts the changes of a batch. A snapshot is compared with nothing, and so has none."""
+        if not batch.run.is_compared:
+            return
+        for team in batch.teams:
+            for change in _changes_of(team):
+                self.count += 1
+                if self.count <= MAX_NAMED_CHANGES:
+                    self.first.append(change)
+
+
+def _changes_of(team: TeamDiff) -> Iterator[ChangedConnector]:
+    team_id, names = team.listing.team_id, team.listing.connectors
+    connectors, configurations = team.of(CONNECTORS), team.of(CONNECTOR_CONFIGURATIONS)
+    for identifier in connectors.upserted:
+        kind: ChangeKind = "changed" if identifier in connectors.stored.contents else "added"
+        yield ChangedConnector(kind, team_id, identifier, names[identifier].get("name"))
+    for identifier in connectors.deleted:
+        yield ChangedConnector("removed", team_id, identifier)
+    for identifier in configurations.upserted:
+        if identifier not in connectors.upserted:
+            yield ChangedConnector("configured", team_id, identifier, names[identifier].get("name"))
 
 
 @dataclass(frozen=True)
@@ -26,13 +91,14 @@ class LoadResult:
         dataset_name: The dataset (schema) with the tables.
         load_ids: dlt's load packages, as in `_dlt_load_id`.
         started_at: When the run began, UTC.
-        finished_at: When it ended, UTC.
-        teams: One row a team, as in `team_syncs`.
-        changes: What became of single connectors.
-        errors: Those of the teams that failed while others were loaded (`on_team_error="skip"`), not in `as_dict`.
-        team_names: What teams are called, by id; of a run that asks for that.
-        left: Why something besides the listings was left for a later run; None if nothing was.
-        failing: Of how many teams and connectors something besides the listings could not be had.
+        finished_at: When the run ended, UTC.
+        teams: One row per team, as in `team_syncs`.
+        changes: The connectors that changed.
+        errors: The errors of teams that failed while others were loaded (`on_team_error="skip"`); not in `as_dict`.
+        team_names: Names of teams by id, where the run has requested them.
+        postponed_reason: Why optional requests were left to a later run; None if none was.
+        failing_count: The number of teams and connectors with a failed optional request.
+        rows: Rows per optional table that the run has written.
     """
 
     pipeline_name: str
@@ -43,11 +109,12 @@ class LoadResult:
     started_at: datetime
     finished_at: datetime
     teams: list[dict[str, Any]] = field(default_factory=list)
-    changes: Changes = field(default_factory=Changes)
+    changes: RunChanges = field(default_factory=RunChanges)
     errors: list[SupermetricsError] = field(default_factory=list)
     team_names: dict[int, str] = field(default_factory=dict)
-    left: str | None = None
-    failing: int = 0
+    postponed_reason: str | None = None
+    failing_count: int = 0
+    rows: dict[str, int] = field(default_factory=dict)
 
     @property
     def failed(self) -> list[dict[str, Any]]:
@@ -55,69 +122,74 @@ class LoadResult:
         return [team for team in self.teams if team["status"] == "failed"]
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON: all but the single connectors, which `connector_changes` has, and the errors."""
-        told = vars(self)
-        left_out = {"changes", "errors", *(name for name in ("team_names", "left", "failing") if not told[name])}
-        return {name: value for name, value in told.items() if name not in left_out}
+        """For JSON: without the single connectors, which `connector_changes` has, and without the errors."""
+        optional = ("team_names", "postponed_reason", "failing_count", "rows")
+        left_out = {"changes", "errors", *(name for name in optional if not getattr(self, name))}
+        return {name: value for name, value in vars(self).items() if name not in left_out}
 
 
 @dataclass
-class Noted:
-    """What is noted of a run.
+class RunRecorder:
+    """Collects what a run did while its source is extracted.
 
     Attributes:
-        source: The source that is run, without `team_syncs`: it is written when the rest is in.
+        source: The source, whose batches are recorded.
         started_at: When the run began, UTC.
-        syncs: The rows of `team_syncs`.
-        changes: What became of single connectors.
-        errors: Those of the teams that were skipped.
-        run: What the source knows of its run, from the first listing on.
-        has_new_configurations: Whether `connector_changes` may have to tell of configurations from now on.
+        syncs: Rows of `team_syncs`.
+        changes: The connectors that changed.
+        errors: The errors of teams that were skipped.
+        optional: The optional tables of the run; None without any.
+        has_duplicates: Whether a history has duplicates to delete after the load.
     """
 
     source: dlt.sources.DltSource
     started_at: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
     syncs: list[dict[str, Any]] = field(default_factory=list)
-    changes: Changes = field(default_factory=Changes)
+    changes: RunChanges = field(default_factory=RunChanges)
     errors: list[SupermetricsError] = field(default_factory=list)
-    run: Run | None = None
-    has_new_configurations: bool = False
+    optional: OptionalTables | None = None
+    has_duplicates: bool = False
 
     @classmethod
-    def of(cls, settings: dict[str, Any]) -> "Noted":
-        """Begins a run: its settings are checked before anything is touched.
+    def attach(cls, settings: dict[str, Any]) -> "RunRecorder":
+        """Makes the source of a run and records its batches. Settings are checked before anything is touched.
 
         Args:
             settings: Arguments of `supermetrics_source`. The key among them is replaced by one that no traceback with
                 local variables shows.
 
         Raises:
-            SupermetricsConfigurationError: One is unusable.
+            SupermetricsConfigurationError: A setting is unusable.
         """
         if "api_key" in settings:
             settings["api_key"] = ApiKey(settings["api_key"])
-        noted = cls(supermetrics_source(**settings))
-        noted.source.resources["listings"].add_map(noted._note)
-        noted.source.resources["team_syncs"].selected = False
-        return noted
+        recorder = cls(supermetrics_source(**settings))
+        listings = recorder.source.resources["listings"]
+        listings.apply_hints(additional_table_hints={HANDLES_FAILED_JOBS: True})
+        listings.add_map(recorder.record)
+        return recorder
 
     @property
-    def team_ids(self) -> list[int]:
-        """The teams of the run."""
-        team_ids: list[int] = self.source.resources["listings"].explicit_args["settings"].team_ids
-        return team_ids
+    def settings(self) -> Settings:
+        """The checked settings of the run."""
+        settings: Settings = self.source.resources["listings"].explicit_args["settings"]
+        return settings
 
-    def _note(self, batch: Batch) -> Batch:
-        self.run = batch.run
-        self.syncs.extend(batch.sync_rows())
+    def record(self, batch: ListingBatch) -> ListingBatch:
+        """Records one batch and returns it."""
+        self.optional = batch.optional
+        if batch.is_first:
+            self.has_duplicates = batch.run.has_duplicates
+        self.syncs.extend(own_sync_rows(batch))
         self.changes.add(batch)
-        self.errors.extend(listing.error for listing in batch.listings if listing.error)
-        self.has_new_configurations |= batch.changes(CONNECTOR_CONFIGURATIONS)
+        self.errors.extend(team.listing.error for team in batch.teams if team.listing.error)
         return batch
 
     def result(self, pipeline: dlt.Pipeline, destination: str, location: str, load_ids: list[str]) -> LoadResult:
-        """What is told of the run, which ends here."""
-        more = self.run.neighbours if self.run else None
+        """The summary of the run, which ends now."""
+        normalized = pipeline.last_trace.last_normalize_info if load_ids and pipeline.last_trace else None
+        counts = normalized.row_counts if normalized else {}
+        optional = {endpoint.table.name for endpoint in selected_endpoints(self.settings)}
         return LoadResult(
             pipeline_name=pipeline.pipeline_name,
             destination=destination,
@@ -129,9 +201,10 @@ class Noted:
             teams=sorted(self.syncs, key=lambda row: row["team_id"]),
             changes=self.changes,
             errors=self.errors,
-            team_names=more.names if more else {},
-            left=more.reason if more else None,
-            failing=more.failing if more else 0,
+            team_names=self.optional.team_names if self.optional else {},
+            postponed_reason=self.optional.postponed_reason if self.optional else None,
+            failing_count=self.optional.failing_count if self.optional else 0,
+            rows={name: count for name, count in counts.items() if name in optional and count},
         )
 
 
@@ -140,5 +213,5 @@ _Run = Callable[Concatenate[dlt.Pipeline, _P], LoadResult]
 
 
 def with_settings_of(_source: Callable[_P, Any]) -> Callable[[Callable[..., LoadResult]], _Run[_P]]:
-    """Has a type checker know a run's settings: they are the arguments of the source."""
+    """Types a run's settings as the arguments of the source."""
     return lambda run: run

@@ -14,8 +14,7 @@ from typing import Any
 from dlt.common.configuration import configspec, resolve_configuration
 from dlt.common.configuration.specs import BaseConfiguration
 
-from supermetrics_connectors.exceptions import SupermetricsConfigurationError
-from supermetrics_connectors.settings import SECTIONS, parse_team_ids
+from supermetrics_connectors.interface import SECTIONS, SupermetricsConfigurationError, parse_team_ids
 
 MAX_SHARDS = 10_000
 

@@ -1,17 +1,7 @@
-"""A local stand-in for the API, to the contract: for trying the source out without a key, and for tests."""
+"""A local sandbox of the API, for trying the source out without a key."""
 
-from .api import DEFAULT_TOKEN, ReceivedRequest, Sandbox, usage
-from .faults import Fault, SandboxError
-from .state import MAX_CONNECTORS, OMIT, Connector
+from .api import DEFAULT_TOKEN, Sandbox
+from .responses import SandboxError
+from .state import OMIT, Connector
 
-__all__ = [
-    "DEFAULT_TOKEN",
-    "MAX_CONNECTORS",
-    "OMIT",
-    "Connector",
-    "Fault",
-    "ReceivedRequest",
-    "Sandbox",
-    "SandboxError",
-    "usage",
-]
+__all__ = ["DEFAULT_TOKEN", "OMIT", "Connector", "Sandbox", "SandboxError"]

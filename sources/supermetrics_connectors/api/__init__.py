@@ -1,1 +1,1 @@
-"""The API of Supermetrics: its requests, and what they answer."""
+"""Client of the Supermetrics API: requests, checked responses, optional endpoints."""

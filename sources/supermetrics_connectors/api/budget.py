@@ -1,48 +1,54 @@
-"""What of the hourly rate limit may be spent on other requests than listings: a share of it is kept for those."""
+"""The part of the hourly rate limit that optional requests may use: a share is reserved for listings."""
 
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 DEFAULT_LIMIT = 5000
-"""Requests an hour, where an answer tells how many are left but not of how many."""
+"""Requests an hour, where a response says how many are left but not of how many."""
 
 
 class BudgetReachedError(Exception):
-    """What is left of the rate limit is kept for listings, or was used up by another program with the same key."""
+    """No further optional request may be made in this run."""
 
 
-class Budget:
+class RequestBudget:
     """Watches `X-RateLimit-Remaining`. Where the API does not send it, nothing is held back.
 
     Args:
-        reserve: The share of the limit that is kept for listings, 0 … 1.
-        workers: Requests in flight: their answers may arrive in another order than they were counted in.
+        listing_share: The share of the limit that is reserved for listings, 0 … 1.
+        workers: Requests in flight: their responses may arrive in another order than they were counted in.
     """
 
-    def __init__(self, reserve: float, workers: int) -> None:
-        self._reserve = reserve
+    def __init__(self, listing_share: float, workers: int) -> None:
+        self._listing_share = listing_share
         self._workers = workers
         self._lock = threading.Lock()
         self._in_flight = 0
-        self._closed = ""
+        self._stop_reason = ""
         self.limit = DEFAULT_LIMIT
         self.remaining: int | None = None
 
     @property
-    def kept(self) -> int:
-        """Requests an hour that are kept for listings."""
-        return round(self._reserve * self.limit)
+    def reserved(self) -> int:
+        """Requests an hour that are reserved for listings."""
+        return round(self._listing_share * self.limit)
+
+    @property
+    def available(self) -> int | None:
+        """Optional requests that may still be made in this hour; None while that is unknown."""
+        return None if self.remaining is None else max(self.remaining - self._in_flight - self.reserved, 0)
 
     @property
     def reason(self) -> str:
-        """Why nothing more is to be asked for, in words; "" while there is no reason."""
-        if self._closed or self.remaining is None or self.remaining - self._in_flight > self.kept:
-            return self._closed
-        return f"{self.remaining} of {self.limit} requests are left of this hour and {self.kept} are kept for listings"
+        """Why no further optional request may be made; "" if one may."""
+        if self._stop_reason or self.available != 0:
+            return self._stop_reason
+        left = f"{self.remaining} of {self.limit} requests are left in this hour"
+        return f"{left} and {self.reserved} are reserved for listings"
 
-    def note(self, limit: int | None, remaining: int | None) -> None:
-        """Takes in what an answer says of the limit."""
+    def update(self, limit: int | None, remaining: int | None) -> None:
+        """Takes over what a response says about the limit."""
         with self._lock:
             self.limit = limit or self.limit
             if remaining is None:
@@ -50,16 +56,16 @@ class Budget:
             is_late = self.remaining is not None and self.remaining < remaining <= self.remaining + self._workers
             self.remaining = self.remaining if is_late else remaining
 
-    def end(self, reason: str) -> None:
-        """Has nothing more asked for, for another reason."""
-        self._closed = self._closed or reason
+    def stop(self, reason: str) -> None:
+        """Stops optional requests for another reason than the limit; the first reason stays."""
+        self._stop_reason = self._stop_reason or reason
 
     @contextmanager
-    def one(self) -> Iterator[None]:
-        """Around one request.
+    def reserve(self) -> Iterator[None]:
+        """Reserves the optional request that is made in the block.
 
         Raises:
-            BudgetReachedError: It is not to be made.
+            BudgetReachedError: The request may not be made.
         """
         with self._lock:
             if reason := self.reason:

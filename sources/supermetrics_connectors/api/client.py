@@ -1,4 +1,4 @@
-"""Any GET of the API: an answer, or a typed error that carries the request id."""
+"""GET requests to the API: each returns a response, or raises a typed error that carries the request id."""
 
 import re
 from collections.abc import Mapping
@@ -8,28 +8,32 @@ from typing import Any
 from requests import PreparedRequest, Response
 from requests.auth import AuthBase
 
+from ..credentials import ApiKey
 from ..documents.json_paths import render
 from ..documents.json_text import NotJsonError, RefusedJsonError, parse_json
 from ..exceptions import (
-    SupermetricsAnswerTooLargeError,
+    StatusRule,
     SupermetricsContractError,
     SupermetricsError,
+    SupermetricsResponseTooLargeError,
+    SupermetricsUnauthorizedError,
     SupermetricsUnreadableError,
-    api_error_class,
+    code_rule,
+    is_out_of_memory,
+    status_rule,
 )
-from ..settings import ApiKey, Settings
-from .budget import Budget
-from .network import TRANSPORT_ERRORS, Network
+from ..settings import Settings
+from .budget import RequestBudget
+from .masking import KeyMask
 from .retries import Pause, Retries, read_retry_after
+from .transport import TRANSPORT_ERRORS, Transport
 
-_SHORTEST_KEY = 8
-"""Characters. A shorter one is no key of the API's, and would be found in every other word."""
-_READ_BYTES = 2**18
-"""Unpacked bytes that are read at once. Fewer cost time: for each, a thread waits for its turn."""
+_CHUNK_BYTES = 2**18
+"""Unpacked bytes that are read at once. Fewer cost time: for each chunk, a thread waits for its turn."""
 
 
 @dataclass(frozen=True)
-class Answer:
+class ApiResponse:
     """A 200 of the API, decoded but not yet checked.
 
     Attributes:
@@ -54,7 +58,7 @@ class Request:
     """A GET of the API.
 
     Attributes:
-        team_id: Whose matter it is; errors name it.
+        team_id: The team that errors name.
         path: Below the base URL, such as `/v1/teams/936506`.
         params: The query.
     """
@@ -64,78 +68,91 @@ class Request:
     params: Mapping[str, str]
 
 
-class SupermetricsClient:
-    """Asks the API. Safe to use from several threads: each has its connection, and they share the pause.
+@dataclass(frozen=True)
+class _Received:
+    """A whole response without its bytes, in which the server may quote the key: frames of errors hold this object.
 
-    A connection is kept only after an answer that is whole and good.
+    Attributes:
+        head: Status and headers, masked.
+        payload: The decoded JSON, masked; None for a body that is not JSON.
+        refused: Why the JSON cannot be stored; None if it can.
+        size: Bytes of the body.
+        may_have_nul: Whether the body may hold a NUL character.
+    """
+
+    head: Response
+    payload: Any
+    refused: RefusedJsonError | None
+    size: int
+    may_have_nul: bool
+
+
+class SupermetricsClient:
+    """Client of the API. Safe to use from several threads: each has its connection, and they share the pause.
+
+    A connection is kept only after a response that is whole and good.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.base_url = settings.base_url
         self.pause = Pause()
-        self.budget = Budget(settings.rate_limit_reserve, settings.workers)
+        self.budget = RequestBudget(settings.rate_limit_reserve, settings.workers)
         self._auth = _BearerAuth(settings.api_key)
+        self._mask = KeyMask(settings.api_key)
         self._retries = Retries(settings, self.pause)
-        self._network = Network(settings.base_url, settings.request_timeout)
-        self._max_bytes = settings.max_answer_bytes
-        self._answered: dict[str, Request] = {}
-        self._request_ids_repeat = False
+        self._transport = Transport(settings.base_url, settings.request_timeout)
+        self._max_bytes = settings.max_response_bytes
+        self._workers = settings.workers
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.base_url!r})"
 
     def close(self) -> None:
-        """Cancels whoever waits and closes the connections."""
+        """Ends every wait and closes the connections."""
         self.pause.cancel()
-        self._network.close()
+        self._transport.close()
 
-    def get(self, team_id: int, path: str, params: Mapping[str, str]) -> Answer:
-        """Asks, and asks again where what went wrong may pass.
+    def get(self, team_id: int, path: str, params: Mapping[str, str]) -> ApiResponse:
+        """Makes a request, and repeats it after a failure that may pass.
 
         Args:
-            team_id: Whose matter it is; errors name it.
+            team_id: The team that errors name.
             path: Below the base URL, such as `/v1/teams/936506`.
             params: The query.
 
         Raises:
-            SupermetricsError: As its subclass for what went wrong, with the request id where the answer had one.
+            SupermetricsError: As its subclass for the failure, with the request id if the response has one.
         """
-        return self._retries(self._ask, Request(team_id, path, params))
+        return self._retries(self._get, Request(team_id, path, params))
 
     def disconnect(self) -> None:
-        """Ends this thread's connection: after an answer that is not as it should be, the next may be misplaced too."""
-        self._network.disconnect()
+        """Closes this thread's connection: after an abnormal response, the next one may be misplaced too."""
+        self._transport.disconnect()
 
-    def _ask(self, request: Request) -> Answer:
+    def out_of_memory(self, team_id: int) -> SupermetricsError:
+        """Makes the error of a response for which the memory did not suffice."""
+        return SupermetricsResponseTooLargeError(
+            f"Memory ran out over a response, of which there may be {self._workers} at once: "
+            "lower workers, or give the process more",
+            team_id=team_id,
+        )
+
+    def _get(self, request: Request) -> ApiResponse:
         self.pause.wait()
-        if self._request_ids_repeat:  # they tell nothing, a connection on which nothing else was asked does
-            self.disconnect()
-        answer = self._exchange(request)
-        if not self._request_ids_repeat and self._is_of_another(answer, request):
-            self.disconnect()
-            answer = self._exchange(request)
-            self._request_ids_repeat = self._is_of_another(answer, request)
-        return answer
-
-    def _exchange(self, request: Request) -> Answer:
-        received = self._get(request)
-        if isinstance(received, SupermetricsError):
-            raise received
+        received = self._exchange(request)
         try:
-            return self._read(*received, request.team_id)
+            if isinstance(received, SupermetricsError):
+                raise received
+            return self._read(received, request.team_id)
         except SupermetricsError:
             self.disconnect()
             raise
 
-    def _is_of_another(self, answer: Answer, request: Request) -> bool:
-        """Whether the answer's request id is that of another request's answer: an answer that was sent twice."""
-        return answer.request_id is not None and self._answered.setdefault(answer.request_id, request) != request
-
-    def _get(self, request: Request) -> tuple[Response, bytes] | SupermetricsError:
-        """The head and the body. A failure is returned, not raised: urllib3's frames hold headers with the token."""
+    def _exchange(self, request: Request) -> _Received | SupermetricsError:
+        """Returns the response. A failure is returned, not raised: urllib3's frames hold headers with the token."""
         response: Response | None = None
         try:
-            response = self._network.session().get(
+            response = self._transport.session().get(
                 self.base_url + request.path,
                 params=request.params,
                 auth=self._auth,
@@ -145,100 +162,93 @@ class SupermetricsClient:
             with response:
                 body = self._body(response)
         except TRANSPORT_ERRORS as error:
-            request_id = None if response is None else self._scrubbed_request_id(response)
-            return self._network.failure(error, request.team_id, request_id, self._scrub)
+            if is_out_of_memory(error):
+                return self.out_of_memory(request.team_id)
+            request_id = None if response is None else self._request_id(response)
+            return self._transport.failure(error, request.team_id, request_id, self._mask.mask)
+        self._mask_head(response)
         if body is None:
-            return SupermetricsAnswerTooLargeError(
-                f"The answer is larger than max_answer_bytes, {self._max_bytes} bytes",
+            return SupermetricsResponseTooLargeError(
+                f"The response is larger than max_response_bytes, {self._max_bytes} bytes",
                 team_id=request.team_id,
                 status_code=response.status_code,
-                request_id=self._scrubbed_request_id(response),
+                request_id=self._request_id(response),
             )
-        body = self._scrub_answer(response, body)
-        self.budget.note(*(_count(response.headers.get(f"X-RateLimit-{name}")) for name in ("Limit", "Remaining")))
-        return response, body
+        self.budget.update(*(_count(response.headers.get(f"X-RateLimit-{name}")) for name in ("Limit", "Remaining")))
+        payload, refused = self._decode(body)
+        return _Received(response, payload, refused, len(body), rb"\u0000" in body)
 
     def _body(self, response: Response) -> bytes | None:
-        """The body, unpacked; None if it goes beyond the limit, packed or unpacked."""
+        """Returns the body, unpacked; None if it is larger than the limit, packed or unpacked."""
         chunks: list[bytes] = []
         size = 0
-        for chunk in response.iter_content(_READ_BYTES):
+        for chunk in response.iter_content(_CHUNK_BYTES):
             size += len(chunk)
             if max(size, response.raw.tell()) > self._max_bytes:
                 return None
             chunks.append(chunk)
         return b"".join(chunks)
 
-    def _read(self, response: Response, body: bytes, team_id: int) -> Answer:
-        request_id = _request_id(response.headers.get("X-Request-Id"))
+    def _read(self, received: _Received, team_id: int) -> ApiResponse:
+        response, payload, refused = received.head, received.payload, received.refused
+        request_id = self._request_id(response)
+        fields: dict[str, Any] = {"team_id": team_id, "status_code": response.status_code, "request_id": request_id}
         if response.status_code >= 400:
-            raise self._api_error(response, body, team_id, request_id)
+            raise self._api_error(status_rule(response.status_code), received, team_id)
         if response.status_code != 200:
             raise SupermetricsContractError(
                 f"Expected status 200, the API answered {response.status_code}"
                 + (" (a redirect, which is not followed)" if response.is_redirect else ""),
-                team_id=team_id,
-                status_code=response.status_code,
-                request_id=request_id,
+                **fields,
             )
-        try:
-            payload = parse_json(body)
-        except NotJsonError:
-            payload = None
-        except RefusedJsonError as refused:
+        if refused:
             raise SupermetricsContractError(
-                f"Expected JSON that can be stored, {refused.what} arrived in {render(refused.path)[:300]}",
-                team_id=team_id,
-                status_code=response.status_code,
-                request_id=request_id,
-            ) from None
-        if payload is None:
-            raise SupermetricsUnreadableError(
-                f"Expected JSON, {_described(response, body)} arrived",
-                team_id=team_id,
-                status_code=response.status_code,
-                request_id=request_id,
+                f"Expected JSON that can be stored, {refused.what} arrived in {render(refused.path)[:300]}", **fields
             )
+        if payload is None:
+            raise SupermetricsUnreadableError(f"Expected JSON, {_described(received)} arrived", **fields)
+        error = _member(payload, "error")
+        if _text(error.get("code")) or _text(error.get("message")):
+            raise self._api_error(code_rule(_code(error.get("code"))), received, team_id)
         remaining = _count(response.headers.get("X-RateLimit-Remaining"))
-        return Answer(payload, response.status_code, request_id, remaining, len(body), rb"\u0000" in body)
+        return ApiResponse(payload, response.status_code, request_id, remaining, received.size, received.may_have_nul)
 
-    def _api_error(
-        self, response: Response, body: bytes, team_id: int, header_request_id: str | None
-    ) -> SupermetricsError:
-        """The error envelope as a typed error. Texts of the server are scrubbed: one may quote the token back."""
-        envelope = _decoded(body)
-        error, meta = _member(envelope, "error"), _member(envelope, "meta")
-        message = _text(error.get("message")) or f"{response.reason or 'Error'} ({_described(response, body)})"
-        description = _text(error.get("description"))
-        return api_error_class(response.status_code)(
-            self._scrub(message[:1000]),
+    def _decode(self, body: bytes) -> tuple[Any, RefusedJsonError | None]:
+        """Decodes a body and masks the key in it; None for a body that is not JSON."""
+        try:
+            return self._mask.mask_json(parse_json(body), body), None
+        except NotJsonError:
+            return None, None
+        except RefusedJsonError as refused:
+            path = tuple(self._mask.mask(name) if isinstance(name, str) else name for name in refused.path)
+            return None, RefusedJsonError(refused.what, path)
+
+    def _api_error(self, rule: StatusRule | None, received: _Received, team_id: int) -> SupermetricsError:
+        """Makes the typed error of an error envelope; without a rule, of one that nobody expects."""
+        response = received.head
+        error, meta = _member(received.payload, "error"), _member(received.payload, "meta")
+        kind = rule.error if rule else SupermetricsContractError
+        message = _text(error.get("message")) or f"{response.reason or 'Error'} ({_described(received)})"
+        return kind(
+            message[:1000],
             team_id=team_id,
             status_code=response.status_code,
             code=_code(error.get("code")),
-            description=self._scrub(description[:2048]) if description else None,
-            request_id=_request_id(meta.get("request_id")) or header_request_id,
+            description=(_text(error.get("description")) or "")[:2048] or None,
+            request_id=_valid_request_id(meta.get("request_id")) or self._request_id(response),
             retry_after=read_retry_after(response.headers.get("Retry-After")),
-            key_from=self._auth.api_key.came_from if response.status_code == 401 else None,
+            key_source=self._auth.api_key.source if issubclass(kind, SupermetricsUnauthorizedError) else None,
         )
 
-    def _scrub_answer(self, response: Response, body: bytes) -> bytes:
-        """Takes the token out of an answer that quotes it back, before any of it reaches a message, a row or a file.
-
-        Returns:
-            The body without it.
-        """
-        if len(self._auth.api_key) < _SHORTEST_KEY:
-            return body
-        response.reason = self._scrub(response.reason or "")
+    def _mask_head(self, response: Response) -> None:
+        response.reason = self._mask.mask(response.reason or "")
         for name, value in response.headers.items():
-            response.headers[name] = self._scrub(value)
-        return body.replace(self._auth.api_key.encode(), b"***")
+            response.headers[name] = self._mask.mask(value)
 
-    def _scrubbed_request_id(self, response: Response) -> str | None:
-        return _request_id(self._scrub(response.headers.get("X-Request-Id", "")))
-
-    def _scrub(self, text: str) -> str:
-        return text.replace(self._auth.api_key, "***")
+    def _request_id(self, response: Response) -> str | None:
+        """Returns the first valid request id of the headers; requests joins repeated headers with commas."""
+        ids = self._mask.mask(response.headers.get("X-Request-Id", "")).split(",")
+        return next(filter(None, (_valid_request_id(each.strip()) for each in ids)), None)
 
 
 class _BearerAuth(AuthBase):
@@ -252,17 +262,9 @@ class _BearerAuth(AuthBase):
         return request
 
 
-def _decoded(body: bytes) -> Any:
-    """The body's JSON; None when it is none."""
-    try:
-        return parse_json(body)
-    except (NotJsonError, RefusedJsonError):
-        return None
-
-
-def _described(response: Response, body: bytes) -> str:
-    content_type = response.headers.get("Content-Type", "no content type").split(";")[0][:100]
-    return f"{len(body)} bytes of {content_type}"
+def _described(received: _Received) -> str:
+    content_type = received.head.headers.get("Content-Type", "no content type").split(";")[0][:100]
+    return f"{received.size} bytes of {content_type}"
 
 
 def _member(envelope: Any, name: str) -> Mapping[str, Any]:
@@ -278,8 +280,8 @@ def _code(value: Any) -> str | None:
     return value if isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9_.-]{1,100}", value) else None
 
 
-def _request_id(value: Any) -> str | None:
-    """A request id: 8 to 64 of `[A-Za-z0-9_-]` by contract; a gateway's own may be a little freer."""
+def _valid_request_id(value: Any) -> str | None:
+    """Returns a request id: 8 to 64 of `[A-Za-z0-9_-]` by contract; a gateway's own may be a little freer."""
     return value if isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9_.:=/+-]{1,128}", value) else None
 
 

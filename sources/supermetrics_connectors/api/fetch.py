@@ -1,4 +1,4 @@
-"""Many teams at once: every team's listing, in batches large enough to make one Arrow table each."""
+"""Parallel requests: the listing of every team, and the tasks of the optional endpoints."""
 
 import logging
 import threading
@@ -9,63 +9,63 @@ from datetime import datetime, timedelta, timezone
 from itertools import islice
 from typing import TypeVar
 
-from ..exceptions import SupermetricsAnswerTooLargeError, SupermetricsError, SupermetricsUnauthorizedError
+from ..exceptions import SupermetricsError, SupermetricsUnauthorizedError
 from ..settings import Settings
-from .budget import Budget
+from .budget import RequestBudget
 from .client import SupermetricsClient
+from .endpoints import EndpointFetcher, FetchResult, FetchTask, Watermarks
 from .listing import Listing, list_connectors, read_listing
-from .neighbours import Asking, Fetched, Floors, Wish
+from .validation import ColumnNames
 
 logger = logging.getLogger(__name__)
 
 BATCH_BYTES = 4 * 2**20
-"""Bodies of a batch altogether, in bytes. What bounds the memory, with the number of workers."""
+"""Bytes of the responses in a batch. Together with the number of workers, this bounds the memory."""
 _POLL_SECONDS = 0.5
 
 TItem = TypeVar("TItem")
-TFound = TypeVar("TFound")
+TResult = TypeVar("TResult")
 
 OnProgress = Callable[[int, str | None], None]
-"""Told how many teams are done since the last call, and in words why nothing moves, if so."""
+"""Receives how many teams are done since the last call, and the reason if nothing moves."""
 
 
 class Fetcher:
-    """Fetches the teams of the settings in parallel.
+    """Makes the requests of a run in parallel.
 
     Args:
-        settings: Which teams, how many at once, and whether a failing team becomes a listing with its error instead of
-            ending everything. A 401 ends everything in any case: each team would answer so.
-        column_name: dlt's naming convention, to check the names of fields that the API has added.
+        settings: The settings. With `on_team_error="skip"` a failing team becomes a listing with its error. A 401 ends
+            everything in any case: each team would fail by it.
+        column_name: dlt's naming convention, for fields that the API has added.
     """
 
     def __init__(self, settings: Settings, column_name: Callable[[str], str]) -> None:
         self._settings = settings
-        self._column_name = column_name
+        self._column_names = ColumnNames(column_name)
         self._client = SupermetricsClient(settings)
         self._reading = threading.Lock()
         self._pool = ThreadPoolExecutor(settings.workers, thread_name_prefix="supermetrics")
 
     @property
-    def budget(self) -> Budget:
-        """What is left of the rate limit."""
+    def budget(self) -> RequestBudget:
+        """The requests that are left of the rate limit."""
         return self._client.budget
 
     def close(self) -> None:
-        """Drops what has not begun and closes the connections: who stops a run does not want to wait for answers."""
+        """Drops tasks that have not begun and closes the connections, so that a stopped run ends at once."""
         self._client.pause.cancel()
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._client.close()
 
     def batches(self, on_progress: OnProgress) -> Iterator[list[Listing]]:
-        """Yields every team's listing once, in the order in which they arrive.
+        """Yields every team's listing once, in order of arrival, in batches that make one Arrow table each.
 
         Raises:
-            SupermetricsError: A team failed. Requests not yet begun are dropped.
+            SupermetricsError: A team failed. Requests that have not begun are dropped.
         """
         batch: list[Listing] = []
         size = 0
         for listing in self.listings(on_progress):
-            _warn_of(listing)
             batch.append(listing)
             size += listing.size
             if size >= BATCH_BYTES:
@@ -76,77 +76,82 @@ class Fetcher:
 
     def listings(self, on_progress: OnProgress) -> Iterator[Listing]:
         """Yields the listings one by one; otherwise as `batches`."""
-        yield from self._each(self._fetch, self._settings.team_ids, on_progress)
+        for listing in self._each(self._list, self._settings.team_ids, on_progress):
+            _warn_about(listing)
+            yield listing
 
-    def neighbours(self, wishes: Iterable[Wish], floors: Floors, on_progress: OnProgress) -> Iterator[Fetched]:
-        """Yields what was answered to each wish, in the order in which it arrives, while the rate limit allows it.
+    def results(
+        self, tasks: Iterable[FetchTask], watermarks: Watermarks, on_progress: OnProgress
+    ) -> Iterator[FetchResult]:
+        """Executes tasks as far as the rate limit allows; yields their results in order of arrival.
 
         Args:
-            wishes: What to ask for, the most urgent first.
-            floors: How far back the logs of a connector are asked for.
-            on_progress: Told why nothing moves.
+            tasks: The tasks, the most urgent first.
+            watermarks: Where logs are continued.
+            on_progress: Receives the reason if nothing moves.
 
         Raises:
-            SupermetricsUnauthorizedError: The key is not accepted any more.
+            SupermetricsUnauthorizedError: The API does not accept the key any more.
         """
-        asking = Asking(self._client, self._settings, self._column_name, floors)
-        yield from self._each(asking, wishes, lambda _done, message: on_progress(0, message))
+        fetcher = EndpointFetcher(self._client, self._settings, self._column_names, watermarks)
+        yield from self._each(fetcher, tasks, lambda _done, message: on_progress(0, message))
 
     def _each(
-        self, ask: Callable[[TItem], TFound], items: Iterable[TItem], on_progress: OnProgress
-    ) -> Iterator[TFound]:
+        self, execute: Callable[[TItem], TResult], items: Iterable[TItem], on_progress: OnProgress
+    ) -> Iterator[TResult]:
         waiting = iter(items)
-        running = {self._pool.submit(ask, item) for item in islice(waiting, self._settings.workers)}
+        running = {self._pool.submit(execute, item) for item in islice(waiting, self._settings.workers)}
         while running:
             done, running = wait(running, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
-            on_progress(len(done), self._why_waiting())
+            on_progress(len(done), self._pause_reason())
             for future in done:
-                running.update(self._pool.submit(ask, item) for item in islice(waiting, 1))
+                running.update(self._pool.submit(execute, item) for item in islice(waiting, 1))
                 yield future.result()
 
-    def _why_waiting(self) -> str | None:
+    def _pause_reason(self) -> str | None:
         if (seconds := self._client.pause.remaining) <= 0:
             return None
         until = datetime.now().astimezone() + timedelta(seconds=seconds)
-        return f"rate limited, going on at {until:%H:%M:%S}"
+        return f"rate limited, continues at {until:%H:%M:%S}"
 
-    def _fetch(self, team_id: int) -> Listing:
+    def _list(self, team_id: int) -> Listing:
         started_at, clock = datetime.now(timezone.utc), time.perf_counter()
         failure: SupermetricsError
         try:
-            answer = list_connectors(self._client, team_id, self._settings.include_configs)
+            response = list_connectors(self._client, team_id, self._settings.include_configs)
             duration_ms = _milliseconds_since(clock)
             with self._reading:  # as many at once would take Python's lock from each other thousands of times
                 return read_listing(
                     team_id,
-                    answer,
+                    response,
                     started_at=started_at,
                     duration_ms=duration_ms,
                     include_configs=self._settings.include_configs,
-                    column_name=self._column_name,
+                    column_names=self._column_names,
                     redact_secrets=self._settings.redact_secrets,
                 )
         except SupermetricsError as error:
             failure = error
         except MemoryError:
-            failure = SupermetricsAnswerTooLargeError(
-                f"Memory ran out over an answer, of which there may be {self._settings.workers} at once: "
-                "lower workers, or give the process more",
-                team_id=team_id,
-            )
+            failure = self._client.out_of_memory(team_id)
         self._client.disconnect()
         if self._settings.on_team_error == "raise" or isinstance(failure, SupermetricsUnauthorizedError):
             raise failure
         return Listing.failed(failure, started_at, _milliseconds_since(clock))
 
 
-def _warn_of(listing: Listing) -> None:
-    """Tells what `team_syncs` will show, to whoever watches the run."""
+def _warn_about(listing: Listing) -> None:
+    """Logs a listing that is not complete, as `team_syncs` will show it."""
     if listing.error:
-        logger.warning("Team skipped, it keeps what it had: %s", listing.error)
+        logger.warning("Team skipped, its stored rows stay as they are: %s", listing.error)
+    elif listing.duplicates:
+        logger.warning(
+            "The API lists connector %s of team %s more than once, so no connector is removed (request_id=%s)",
+            *(", ".join(map(repr, listing.duplicates[:3])), listing.team_id, listing.request_id),
+        )
     elif not listing.complete:
         logger.warning(
-            "The API reports %s connectors of team %s but lists %s, so none is removed (request_id=%s)",
+            "The API reports %s connectors of team %s but lists %s, so no connector is removed (request_id=%s)",
             *(listing.reported, listing.team_id, listing.received, listing.request_id),
         )
 

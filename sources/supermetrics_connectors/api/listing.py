@@ -1,59 +1,56 @@
-"""The API's answer for one team, checked against its documentation, with timestamps in UTC.
+"""The API's list of one team's connectors, checked against its documentation, with timestamps in UTC.
 
-Shapes and limits are those of the vendor's page "List connectors" and its OpenAPI description. What the API adds later
-passes through untouched.
+Shapes and limits are those of the vendor's page "List connectors" and its OpenAPI description. Fields that the API adds
+later pass through.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import Any
 
 from ..documents.json_text import canonical_json, parse_json
 from ..exceptions import SupermetricsContractError, SupermetricsError
-from .checks import (
-    Record,
+from ..records import EARLIEST, Record, content_hash
+from ..specs import CONNECTOR_CONFIGURATIONS, CONNECTORS, TableSpec
+from .client import ApiResponse, SupermetricsClient
+from .validation import (
+    ColumnNames,
     UnexpectedError,
+    check_count,
     check_depth,
-    check_texts,
-    counted_list,
-    is_of_another,
+    check_fields,
+    check_list,
+    check_object,
     kind_of,
-    name_columns,
     quoted,
-    read_timestamps,
     refuse_nul,
+    refuse_other_team,
+    write_json,
 )
-from .checks import written as written_json
-from .client import Answer, SupermetricsClient
-
-TEXT_FIELDS = ("name", "description", "logo_url")
-TIMESTAMP_FIELDS = ("created_at", "updated_at")
-CONNECTOR_FIELDS = frozenset({"connector_identifier", *TEXT_FIELDS, *TIMESTAMP_FIELDS, "configuration"})
-CONFIGURATION_FIELDS = frozenset({"version", "configuration_json", *TIMESTAMP_FIELDS})
-
-LONG_AGO = datetime.min.replace(tzinfo=timezone.utc)
 
 
 @dataclass(frozen=True)
 class Listing:
-    """What one request found out about one team.
+    """The outcome of one team's request.
 
     Attributes:
         team_id: The team.
-        started_at: When its request was begun, UTC.
-        duration_ms: Milliseconds until the answer was read, waiting and retries included.
-        connectors: Its connectors by identifier, checked, each once. Empty when the request failed.
-        configurations: The configurations of those that have one, with a hash of their content, if they were asked for.
-        reported: The API's `count`; None when the request failed.
-        received: Length of the API's list, doubles included; None when the request failed.
-        status_code: HTTP status; None when no answer came.
-        request_id: The API's request id; None when the answer carried none.
+        started_at: When the request began, UTC.
+        duration_ms: Milliseconds until the response was read, with waits and retries.
+        connectors: The connectors by identifier, checked, each once, with their `content_hash`. Empty after a failure.
+        configurations: The configurations of those that have one, with their `content_hash`, if they were requested.
+        duplicates: Identifiers that the API listed more than once.
+        reported: The API's `count`; None after a failure.
+        received: Length of the API's list, duplicates included; None after a failure.
+        status_code: HTTP status; None without a response.
+        request_id: The API's request id; None when the response has none.
         rate_limit_remaining: Requests left in this hour; None when unknown.
-        has_configurations: Whether configurations were asked for.
-        size: Bytes of the answer's body.
-        redacted: Where configurations held secrets, as paths by connector; None when that was not looked for.
+        has_configurations: Whether configurations were requested.
+        size: Bytes of the response's body.
+        redacted: JSONPaths of secrets in configurations by connector; None when configurations were not examined.
         error: Why there is no listing; None when there is one.
     """
 
@@ -62,6 +59,7 @@ class Listing:
     duration_ms: int
     connectors: dict[str, Record] = field(default_factory=dict)
     configurations: dict[str, Record] = field(default_factory=dict)
+    duplicates: tuple[str, ...] = ()
     reported: int | None = None
     received: int | None = None
     status_code: int | None = None
@@ -74,7 +72,7 @@ class Listing:
 
     @classmethod
     def failed(cls, error: SupermetricsError, started_at: datetime, duration_ms: int) -> "Listing":
-        """No listing, because of an error that names its team."""
+        """Makes the outcome of a request that failed by an error that names its team."""
         if error.team_id is None:
             raise ValueError(f"The error names no team: {error}")
         return cls(
@@ -88,20 +86,25 @@ class Listing:
 
     @property
     def complete(self) -> bool:
-        """Whether this is all that the API has: only then does a connector's absence mean that it is gone."""
-        return self.error is None and self.reported == self.received
+        """Whether the listing has every connector: only then does a connector's absence mean its removal."""
+        return self.error is None and self.reported == self.received and not self.duplicates
 
     @property
     def status(self) -> str:
-        """`ok`; `incomplete` when the API counts more or fewer connectors than it lists; `failed` with an error."""
+        """`ok`; `incomplete` when the API's count differs from its list or an identifier repeats; `failed`."""
         return "failed" if self.error else "ok" if self.complete else "incomplete"
 
+    @property
+    def latest_updated_at(self) -> datetime | None:
+        """The highest `updated_at` of a connector; None if there is none."""
+        return max(filter(None, (each.get("updated_at") for each in self.connectors.values())), default=None)
 
-def list_connectors(client: SupermetricsClient, team_id: int, include_configs: bool = False) -> Answer:
-    """Asks for the connectors of a team.
+
+def list_connectors(client: SupermetricsClient, team_id: int, include_configs: bool = False) -> ApiResponse:
+    """Requests the connectors of a team.
 
     Raises:
-        SupermetricsError: As its subclass for what went wrong, with the request id where the answer had one.
+        SupermetricsError: As its subclass for the failure, with the request id if the response has one.
     """
     params = {"include_configs": "true" if include_configs else "false"}
     return client.get(team_id, f"/v1/teams/{team_id}/connector_builder/connectors", params)
@@ -109,143 +112,170 @@ def list_connectors(client: SupermetricsClient, team_id: int, include_configs: b
 
 def read_listing(
     team_id: int,
-    answer: Answer,
+    response: ApiResponse,
     *,
     started_at: datetime,
     duration_ms: int,
     include_configs: bool,
-    column_name: Callable[[str], str],
+    column_names: ColumnNames,
     redact_secrets: bool = True,
 ) -> Listing:
-    """Checks an answer and shapes it into a listing.
+    """Checks a response and shapes it into a listing.
 
     Args:
-        team_id: The team that was asked for.
-        answer: What the API said.
-        started_at: When the request was begun, UTC.
-        duration_ms: Milliseconds until the answer was there.
-        include_configs: Whether configurations were asked for.
-        column_name: dlt's naming convention: what a field's column will be called.
+        team_id: The team of the request.
+        response: The API's response.
+        started_at: When the request began, UTC.
+        duration_ms: Milliseconds until the response was read.
+        include_configs: Whether configurations were requested.
+        column_names: Names the columns of fields that the API has added.
         redact_secrets: Whether literal secrets in configurations are replaced, see `redaction.py`.
 
     Raises:
-        SupermetricsContractError: It is not what the documentation says; team, record and request id are named.
+        SupermetricsContractError: The response is not as documented; team, record and request id are named.
     """
     try:
-        count, records = _count_and_records(answer.payload)
-        if answer.may_have_nul:
-            refuse_nul(records, "connectors")
-        connectors = [_read_connector(r, f"connectors[{i}]", include_configs) for i, r in enumerate(records)]
-        _refuse_other_teams(answer.payload, team_id)
-        name_columns(connectors, CONNECTOR_FIELDS, column_name)
-        configurations = [connector["configuration"] for connector in connectors if "configuration" in connector]
-        name_columns(configurations, CONFIGURATION_FIELDS, column_name)
-        newest = _newest_by_identifier(connectors)
-        newest_configurations = {
-            name: configuration for name, each in newest.items() if (configuration := each.pop("configuration", None))
-        }
-        redacted = _redact(newest_configurations) if redact_secrets and include_configs else None
-        _hash(newest_configurations.values())
+        payload = check_object(response.payload, "the response")
+        listed, count = check_list(payload, "connectors"), check_count(payload)
+        records = {f"connectors[{index}]": record for index, record in enumerate(listed)}
+        if response.may_have_nul:
+            refuse_nul(records)
+        refuse_other_team(payload, team_id, "the response")
+        sent = [_read_connector(record, where, team_id, include_configs) for where, record in records.items()]
+        newest = _newest_by_identifier(sent)
+        configurations = {name: each.configuration for name, each in newest.items() if each.configuration}
+        redacted = _redact(configurations) if redact_secrets and include_configs else None
         return Listing(
             team_id=team_id,
             started_at=started_at,
             duration_ms=duration_ms,
-            connectors=newest,
-            configurations=newest_configurations,
+            connectors=_with_hashes(newest, CONNECTORS, column_names),
+            configurations=_with_hashes(configurations, CONNECTOR_CONFIGURATIONS, column_names),
+            duplicates=tuple(name for name, times in Counter(each.identifier for each in sent).items() if times > 1),
             reported=count,
             received=len(records),
-            status_code=answer.status_code,
-            request_id=answer.request_id,
-            rate_limit_remaining=answer.rate_limit_remaining,
+            status_code=response.status_code,
+            request_id=response.request_id,
+            rate_limit_remaining=response.rate_limit_remaining,
             has_configurations=include_configs,
-            size=answer.size,
+            size=response.size,
             redacted=redacted,
         )
     except UnexpectedError as unexpected:
         message = str(unexpected)
     raise SupermetricsContractError(
-        message, team_id=team_id, status_code=answer.status_code, request_id=answer.request_id
+        message, team_id=team_id, status_code=response.status_code, request_id=response.request_id
     )
 
 
-def _count_and_records(payload: Any) -> tuple[int, list[Any]]:
-    if not isinstance(payload, dict):
-        raise UnexpectedError(f"Expected a JSON object with count and connectors, {kind_of(payload)} arrived")
-    return counted_list(payload, "connectors")
+@dataclass(frozen=True)
+class _Configuration:
+    """A configuration in the making.
+
+    Attributes:
+        record: The record with converted values; its document as canonical JSON.
+        sent: The fields except the document, as the API sent them.
+    """
+
+    record: Record
+    sent: Record
+
+    @property
+    def content_hash(self) -> str:
+        fields = {
+            name: value
+            for name, value in self.sent.items()
+            if value is not None and name not in CONNECTOR_CONFIGURATIONS.unhashed
+        }
+        document: str = self.record["configuration_json"]
+        return hashlib.sha256(canonical_json(fields) + b"\n" + document.encode()).hexdigest()
 
 
-def _read_connector(record: Any, where: str, include_configs: bool) -> Record:
-    if not isinstance(record, dict):
-        raise UnexpectedError(f"Expected an object in {where}, {kind_of(record)} arrived")
-    identifier = record.get("connector_identifier")
+@dataclass(frozen=True)
+class _Connector:
+    """A connector in the making; its attributes are those of a configuration."""
+
+    identifier: str
+    record: Record
+    sent: Record
+    configuration: _Configuration | None
+
+    @property
+    def content_hash(self) -> str:
+        return content_hash(self.sent)
+
+
+def _read_connector(value: Any, where: str, team_id: int, include_configs: bool) -> _Connector:
+    sent = check_object(value, where)
+    identifier = sent.get("connector_identifier")
     if not isinstance(identifier, str) or not identifier:
         raise UnexpectedError(
             f"Expected a non-empty string in {where}.connector_identifier, {kind_of(identifier)} arrived"
         )
+    refuse_other_team(sent, team_id, where)
     where = f"{where} ({quoted(identifier)})"
-    connector = dict(record)
-    configuration = connector.pop("configuration", None)
-    check_texts(connector, TEXT_FIELDS, where)
-    read_timestamps(connector, TIMESTAMP_FIELDS, where)
-    check_depth(connector, where)
-    if include_configs and configuration is not None:
-        connector["configuration"] = _read_configuration(configuration, f"{where}.configuration")
-    return connector
+    configuration = sent.pop("configuration", None)
+    check_depth(sent, where)
+    record = dict(sent)
+    check_fields(record, CONNECTORS, where)
+    is_read = include_configs and configuration is not None
+    read = _read_configuration(configuration, f"{where}.configuration") if is_read else None
+    return _Connector(identifier, record, sent, read)
 
 
-def _read_configuration(configuration: Any, where: str) -> Record:
-    if not isinstance(configuration, dict):
-        raise UnexpectedError(f"Expected an object in {where}, {kind_of(configuration)} arrived")
-    record: Record = dict(configuration)
-    if not isinstance(record.get("configuration_json"), dict):
-        kind = kind_of(record.get("configuration_json"))
-        raise UnexpectedError(f"Expected an object in {where}.configuration_json, {kind} arrived")
-    check_texts(record, ("version",), where)
-    read_timestamps(record, TIMESTAMP_FIELDS, where)
-    record["configuration_json"] = written_json(record["configuration_json"], f"{where}.configuration_json").decode()
-    check_depth(record, where)
-    return record
+def _read_configuration(value: Any, where: str) -> _Configuration:
+    sent = check_object(value, where)
+    document = sent.pop("configuration_json", None)
+    if not isinstance(document, dict):
+        raise UnexpectedError(f"Expected an object in {where}.configuration_json, {kind_of(document)} arrived")
+    check_depth(sent, where)
+    text = write_json(document, f"{where}.configuration_json").decode()
+    record = {**sent, "configuration_json": text}
+    check_fields(record, CONNECTOR_CONFIGURATIONS, where)
+    return _Configuration(record, sent)
 
 
-def _redact(configurations: dict[str, Record]) -> dict[str, list[str]]:
-    """Replaces the secrets of all configurations; returns where they were, by connector."""
+def _newest_by_identifier(connectors: Iterable[_Connector]) -> dict[str, _Connector]:
+    """Returns the connectors by identifier; of duplicates the newest, of equally new ones the last in the list."""
+    newest: dict[str, _Connector] = {}
+    for connector in connectors:
+        rival = newest.get(connector.identifier)
+        if rival is None or _updated_at(connector) >= _updated_at(rival):
+            newest[connector.identifier] = connector
+    return newest
+
+
+def _updated_at(connector: _Connector) -> datetime:
+    return connector.record.get("updated_at") or EARLIEST
+
+
+def _redact(configurations: dict[str, _Configuration]) -> dict[str, list[str]]:
+    """Replaces the secrets of all configurations; returns their paths by connector."""
     from ..documents.redaction import redact, suspects  # noqa: PLC0415 - its patterns take 0.05 s to compile
 
     found: dict[str, list[str]] = {}
     names = list(configurations)
-    for index in suspects([each["configuration_json"] for each in configurations.values()]):
-        document = parse_json(configurations[names[index]]["configuration_json"])
+    for index in suspects([each.record["configuration_json"] for each in configurations.values()]):
+        record = configurations[names[index]].record
+        document = parse_json(record["configuration_json"])
         if paths := redact(document):
             found[names[index]] = paths
-            configurations[names[index]]["configuration_json"] = canonical_json(document).decode()
-    for name, configuration in configurations.items():
-        added = {field: value for field, value in configuration.items() if field not in CONFIGURATION_FIELDS}
+            record["configuration_json"] = canonical_json(document).decode()
+    for name, each in configurations.items():
+        added = {field: value for field, value in each.sent.items() if field not in CONNECTOR_CONFIGURATIONS.api_fields}
         if added and (paths := redact(added)):
             found[name] = found.get(name, []) + [f"configuration{path[1:]}" for path in paths]
-            configuration.update(added)
+            each.record.update(added)
+            each.sent.update(added)
     return found
 
 
-def _hash(configurations: Iterable[Record]) -> None:
-    for configuration in configurations:
-        text = configuration["configuration_json"].encode()
-        configuration["content_hash"] = hashlib.sha256(text).hexdigest()
-
-
-def _refuse_other_teams(payload: dict[str, Any], team_id: int) -> None:
-    """The API does not say whose connectors it lists; should it do so one day, they must be those of this team."""
-    for index, said in enumerate([payload, *payload["connectors"]]):
-        if is_of_another(said, team_id):
-            where = f"connectors[{index - 1}]" if index else "the answer"
-            raise UnexpectedError(f"Expected {where} to be of team {team_id}, its `team_id` names another")
-
-
-def _newest_by_identifier(connectors: Iterable[Record]) -> dict[str, Record]:
-    """The connectors by identifier; of two with one identifier the newer, and of two as new the later in the list."""
-    newest: dict[str, Record] = {}
-    for connector in connectors:
-        identifier = connector["connector_identifier"]
-        rival = newest.get(identifier)
-        if rival is None or (connector.get("updated_at") or LONG_AGO) >= (rival.get("updated_at") or LONG_AGO):
-            newest[identifier] = connector
-    return newest
+def _with_hashes(
+    read: Mapping[str, _Connector] | Mapping[str, _Configuration], spec: TableSpec, column_names: ColumnNames
+) -> dict[str, Record]:
+    """Returns the records by identifier, under the names of their columns and with their content hash."""
+    records = {name: each.record for name, each in read.items()}
+    column_names.rename(list(records.values()), spec)
+    for each in read.values():
+        each.record["content_hash"] = each.content_hash
+    return records

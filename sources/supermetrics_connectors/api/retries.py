@@ -1,4 +1,4 @@
-"""When a request is made again: what may pass is waited out, by everyone where the rate limit says so."""
+"""Repetition of requests: a failure that may pass is retried, and a rate limit is waited out by all requests."""
 
 import logging
 import re
@@ -16,11 +16,14 @@ from ..settings import Settings
 
 logger = logging.getLogger(__name__)
 
-TAnswer = TypeVar("TAnswer")
+MAX_RETRY_AFTER = 366 * 86_400.0
+"""Seconds. A server that asks for more is understood as asking for this: the calendar ends some time later."""
+
+TResponse = TypeVar("TResponse")
 
 
 class Pause:
-    """The rate limit belongs to the token: when one request is told to wait, all of them wait here."""
+    """A pause of all requests: the rate limit belongs to the token, not to one request."""
 
     def __init__(self) -> None:
         self._until = 0.0
@@ -28,13 +31,13 @@ class Pause:
         self._cancelled = threading.Event()
 
     def hold(self, seconds: float) -> None:
-        """Makes everyone wait for at least this long from now."""
+        """Pauses all requests for at least this long from now."""
         with self._lock:
             self._until = max(self._until, time.monotonic() + seconds)
 
     @property
     def remaining(self) -> float:
-        """Seconds still to wait; 0 when nothing holds."""
+        """Seconds until the pause ends; 0 without one."""
         return max(0.0, self._until - time.monotonic())
 
     def wait(self) -> None:
@@ -43,11 +46,11 @@ class Pause:
             pass
 
     def sleep(self, seconds: float) -> None:
-        """Sleeps alone, for a retry that concerns nobody else."""
+        """Sleeps before a retry that concerns no other request."""
         self._cancelled.wait(seconds)
 
     def cancel(self) -> None:
-        """Wakes everyone: the run is over."""
+        """Ends every wait: the run is over."""
         self._cancelled.set()
 
     @property
@@ -57,7 +60,7 @@ class Pause:
 
 
 class Retries:
-    """Makes requests again as the settings say.
+    """Repeats requests as the settings say.
 
     The first delay is drawn from 0 … `request_backoff_factor` seconds; the range doubles with each attempt (full
     jitter), up to `request_max_retry_delay`. A Retry-After longer than `max_retry_wait` is not waited out.
@@ -69,30 +72,30 @@ class Retries:
         longest = settings.request_max_retry_delay
         self._jitter = wait_random_exponential(multiplier=settings.request_backoff_factor, max=longest)
 
-    def __call__(self, request: Callable[..., TAnswer], *arguments: Any) -> TAnswer:
-        """Returns the answer, or raises the error of the last attempt."""
+    def __call__(self, request: Callable[..., TResponse], *arguments: Any) -> TResponse:
+        """Returns the response, or raises the error of the last attempt."""
         retrying = Retrying(
             stop=stop_after_attempt(self._settings.request_max_attempts),
-            retry=retry_if_exception(self._worth_retrying),
+            retry=retry_if_exception(self._is_retryable),
             wait=self._delay,
             sleep=self._pause.sleep,
             reraise=True,
         )
         return retrying(request, *arguments)
 
-    def _worth_retrying(self, error: BaseException) -> bool:
+    def _is_retryable(self, error: BaseException) -> bool:
         if self._pause.cancelled or not isinstance(error, TransientException):
             return False
         retry_after = getattr(error, "retry_after", None)
         return retry_after is None or retry_after <= self._settings.max_retry_wait
 
     def _delay(self, attempt: RetryCallState) -> float:
-        """Seconds to sleep before the next attempt. A Retry-After is waited out by everyone, in the shared pause."""
+        """Returns the seconds to sleep before the next attempt. A Retry-After pauses all requests instead."""
         error = attempt.outcome.exception() if attempt.outcome else None
         retry_after: float | None = getattr(error, "retry_after", None)
         delay = self._jitter(attempt) if retry_after is None else retry_after
         number, of = attempt.attempt_number, self._settings.request_max_attempts
-        logger.info("Attempt %s of %s failed, %.1f s before a next one: %s", number, of, delay, error)
+        logger.info("Attempt %s of %s failed, next one in %.1f s: %s", number, of, delay, error)
         if retry_after is None:
             return delay
         self._pause.hold(delay)
@@ -100,21 +103,26 @@ class Retries:
 
 
 def read_retry_after(value: str | None) -> float | None:
-    """Seconds to wait, of several headers the longest; None when there is none, or none that can be read.
+    """Reads `Retry-After`; None when it is absent or unreadable.
 
-    requests joins them by commas. A date, whose first comma comes after its weekday, can be read without that.
+    Of several headers, which requests joins with commas, the longest wait counts. A date stays readable without the
+    part before its first comma.
+
+    Returns:
+        Seconds, at most `MAX_RETRY_AFTER`.
     """
     waits = [_seconds(part.strip()) for part in (value or "").split(",")]
-    return max((wait for wait in waits if wait is not None), default=None)
+    longest = max((wait for wait in waits if wait is not None), default=None)
+    return None if longest is None else min(longest, MAX_RETRY_AFTER)
 
 
 def _seconds(value: str) -> float | None:
-    """Seconds until what a `Retry-After` says, which is a number of seconds or an HTTP date; None for neither."""
+    """Reads a number of seconds or an HTTP date; None for any other text."""
     if re.fullmatch(r"[0-9]{1,9}", value):
         return float(value)
     try:
         at = parsedate_to_datetime(value)
+        at = at if at.tzinfo else at.replace(tzinfo=timezone.utc)
+        return max(0.0, round((at - datetime.now(timezone.utc)).total_seconds(), 3))
     except (ValueError, TypeError, OverflowError, IndexError):
         return None
-    at = at if at.tzinfo else at.replace(tzinfo=timezone.utc)
-    return max(0.0, round((at - datetime.now(timezone.utc)).total_seconds(), 3))

@@ -1,244 +1,249 @@
-"""What names a credential, and which texts are one.
+"""What names a credential, and which values are literal credentials.
 
-A name tells by its last words, in whatever style it is written. A text tells by what it is not, if it stands under such
-a name (no placeholder, no reference, no word for people to read), and by how it begins, wherever it stands: the issuers
-of keys give them prefixes so that they can be found. Randomness alone tells nothing here: configurations are full of
-hashes, identifiers and pictures, which are as random as a key.
+The last words of a name decide, in any style of writing: `client_secret`, `clientSecret`, `X-Client-Secret`. How much
+evidence the value must give depends on the name. Randomness alone is no evidence, because configurations are full of
+hashes, identifiers and pictures.
 """
 
 import re
+from functools import lru_cache
 
 MARKER = "[redacted]"
+_FLAGS = re.IGNORECASE | re.ASCII | re.DOTALL
 
-_ANY_CASE = re.IGNORECASE | re.ASCII
+# --- Names ------------------------------------------------------------------------------------------------------------
+
 _GAP = "[ _.-]?"
+_KEY_OWNERS = (
+    "api|access|secret|private|sign(?:ing|ature)|(?:en|de)cryption|crypto(?:graphy)?|cipher|aes|hmac|rsa|ssh|pgp|shared"
+    "|auth(?:entication|orization)?|subscription|consumer|app|application|licen[cs]e|master|account|client|functions?|host"
+    "|security|service|storage|webhook|developer|write|user|principal|integration|routing|ingest(?:ion)?|instrumentation"
+    "|deploy(?:ment)?|admin|root|partner|merchant|bot|server|gateway|sas|jwt|session|activation|device|tenant|team"
+    "|connection|upload"
+)
 CREDENTIAL = (
-    "(?:secrets?|passwor[dt]s?|passwd|pass(?:phrase|code)s?|pwd|tokens?|authorization|credentials?|creds|cookies?|jwt|bearer"
-    f"|session{_GAP}id|x{_GAP}auth|basic{_GAP}auth|pass{_GAP}keys?|(?:api|user|db|admin|smtp|s?ftp|login){_GAP}pass"
-    "|(?:api|access|secret|private|signing|encryption|shared|auth|subscription|consumer|app|application|licen[cs]e"
-    f"|master|account|client|functions?|security|hmac|service|storage|webhook|developer){_GAP}keys?)"
+    "(?:secrets?|pass?wor[dt]s?|passwd|kennwort|senha|salasana|wachtwoord|pass(?:phrase|code)s?|pwd|tokens?|authorization"
+    "|credentials?|creds|cookies?|jwt|bearer|mnemonic|identified by"
+    f"|sess(?:ion)?{_GAP}id|x{_GAP}auth|basic{_GAP}auth|shared{_GAP}access{_GAP}signature|client{_GAP}assertion"
+    f"|(?:seed|recovery){_GAP}phrase|pass{_GAP}keys?|(?:api|user|db|admin|smtp|s?ftp|login|require){_GAP}pass"
+    f"|(?:{_KEY_OWNERS}){_GAP}keys?)"
     f"(?:{_GAP}(?:values?|string|plain(?:{_GAP}text)?|base64|pem|confirmation))?"
 )
-"""How the name of a credential ends. Understood by RE2 as well."""
-AMBIGUOUS = "(?:key|auth|pass|sig|signature|sid)"
-"""How a name ends that often means something else. Understood by RE2 as well."""
+AMBIGUOUS = "(?:key|auth|sig|signature|sid|assertion|sas|pass)"
+"""How names end. RE2 understands these patterns as well."""
 ROOTS = (
-    "secret",
-    "pass",
-    "pwd",
-    "token",
-    "auth",
-    "cred",
-    "cookie",
-    "jwt",
-    "bearer",
-    "session",
-    "key",
-    "sig",
-    "sid",
+    *("secret", "pass", "wor", "pwd", "token", "auth", "cred", "cookie", "jwt", "bearer", "sess", "key", "sig", "sid"),
+    *(
+        "sas",
+        "assertion",
+        "mnemonic",
+        "phrase",
+        "identified by",
+        "senha",
+        "salasana",
+        "user",
+        "log",
+        "account",
+        "basic",
+    ),
 )
-"""Each of these names has one of these in it, in lower case."""
-
-# A name may end in a number, a bracket, a colon or a space: `token_2`, `login[password]`, `Authorization: `.
-_END = r"_?(?:%5D|[\W\d])*\Z"
-_IS_CREDENTIAL = re.compile(CREDENTIAL + _END, _ANY_CASE)
-_IS_AMBIGUOUS = re.compile(rf"\W*(?:(?:.*[\W_])?signature|{AMBIGUOUS})_?\W*\Z", _ANY_CASE)
-_IS_PLACE_IN_A_LIST = re.compile(
-    "(?:page|next|previous|forward|backward|continuation|sync|delta|cursor|pagination|scroll|input|output|start(?:ing)?)"
-    f"{_GAP}tokens?{_END}",
-    _ANY_CASE,
+"""Each of the names below, from `credential` to `login`, contains one of these, in lower case."""
+_POSITION = (  # the position in a list or a text, the number of a request, how many there may be
+    "(?:page|next|previous|forward|backward|continuation|sync|delta|cursor|pagination|scroll|input|output|start(?:ing)?"
+    f"|end|[bep]os|pad|unk|sep|cls|mask|stop|client{_GAP}request|public{_GAP}key|idempotency|cancell?ation"
+    rf"|(?:max|min|num|total|used)(?:{_GAP}\w+)?){_GAP}tokens?"
 )
-_IS_HASH = re.compile(r".*(?:checksum|hash|sha\d+)[/_.-]", _ANY_CASE)  # `checksum/secret`
-_NAMES_HEADERS = re.compile(r"headers?\W*\Z", _ANY_CASE)
-VALUES = ("value", "default", "defaultvalue", "initial", "initialvalue", "currentvalue")
-"""Members that hold what the rest of an object describes: their letters, in lower case."""
-_NAMES_TEXT = re.compile(r"[_#$@]*(?:text|content|data|literal|plain(?:_?text)?|raw|cdata|t|)\Z", _ANY_CASE)
-_NAMES_LABELS = re.compile(
-    r"labels?|captions?|titles|translations?|i18n|l10n|locales?|messages?|strings|texts|placeholders?|hints?|tooltips?"
-    r"|errors?|(?:ar|cs|da|de|el|en|es|fi|fr|he|hi|hu|it|ja|ko|nb|nl|pl|pt|ro|ru|sv|th|tr|uk|vi|zh)(?:[-_][a-z]{2,4})?",
-    _ANY_CASE,
+_OTHER_KEYS = (
+    "primary|foreign|sort|partition|row|cache|object|public|publishable|site|group|hash|range|unique|idempotency|s3|image"
+    r"|file|folder|blob|asset|component|style|project|issue|translation|i18n|react|data|label|message|dedup\w*"
+)
+_END = r"_?(?:%5D|[\W\d])*\Z"  # `token_2`, `login[password]`, `Authorization: `
+_WORD = r"(?:\A|.*[\W_\d])"  # what stands before a whole word
+_LABELS = (
+    r"(?:labels?|captions?|titles|translations?|i18n|l10n|locales?|messages?|strings|texts|placeholders?|hints?|tooltips?"
+    r"|errors?|(?:ar|cs|da|de|el|en|es|fi|fr|he|hi|hu|it|ja|ko|nb|nl|pl|pt|ro|ru|sv|th|tr|uk|vi|zh)(?:[-_][a-z]{2,4})?)\Z"
 )
 
-
-_LONGEST_NAME = 200
-"""Letters. Of a longer name, these last ones tell."""
-
-
-class _Names(dict[str, str]):
-    """What each name that was met says of what has it: the kinds of `kind_of`."""
-
-    def __missing__(self, name: str) -> str:
-        kind = _kind(name[-_LONGEST_NAME:])
-        if len(self) < 100_000 and len(name) <= _LONGEST_NAME:
-            self[name] = kind
-        return kind
-
-
-def _kind(name: str) -> str:
-    if _IS_CREDENTIAL.search(name):
-        return "" if _IS_PLACE_IN_A_LIST.search(name) or _IS_HASH.match(name) else "credential"
-    if _IS_AMBIGUOUS.match(name):
-        return "ambiguous"
-    if _NAMES_HEADERS.search(name):
-        return "headers"
-    if letters(name) in VALUES:
-        return "value"
-    if name and _NAMES_TEXT.match(name):
-        return "text"
-    return "labels" if _NAMES_LABELS.fullmatch(name) else ""
-
-
-_KINDS = _Names()
-kind_of = _KINDS.__getitem__
-"""What a name says of what has it.
-
-`credential`; `ambiguous`, one if it looks generated; `headers`; `value`, that of the name beside it; `text`, that of
-the object that it is in; `labels`, words for people; or nothing in particular.
-"""
+NAMES = (  # kind, names with `_` between their words, exceptions
+    # Any literal is a secret.
+    ("credential", rf".*{CREDENTIAL}{_END}", rf".*{_POSITION}{_END}|.*(?:checksum|hash|sha\d+)[/_.-]"),
+    # A literal that mixes letters with digits or symbols is a secret.
+    ("pass", rf"{_WORD}pass\W*\Z", ""),
+    # A literal that looks generated is a secret, and so is the password of `user:password`.
+    ("auth", rf"{_WORD}auth(?:entication)?_?\W*\Z", ""),
+    # A literal that looks generated is a secret.
+    ("ambiguous", rf"{_WORD}{AMBIGUOUS}_?\W*\Z", rf"{_WORD}(?:(?:{_OTHER_KEYS}){_GAP}key|account{_GAP}sid)\W*\Z"),
+    # The password of `user:password` is a secret.
+    ("login", rf"{_WORD}(?:basic|log[io]ns?|users?|accounts?|user{_GAP}info|userpwd)\W*\Z", ""),
+    # The others are no secrets themselves, but say what is one.
+    ("headers", r".*headers?\W*\Z", ""),
+    ("value", rf"{_WORD}(?:value|val|default|initial|v)\W*\Z", r"\W*(?:min|max|null|missing)_"),
+    ("text", r"[_#$@]*(?:text|content|data|literal|plain(?:_?text)?|raw|cdata|t)\Z|[_#$@]+\Z", ""),
+    ("labels", _LABELS, ""),
+)
+SECRET_KINDS = ("credential", "pass", "auth", "ambiguous", "login")
+"""Kinds of names whose values may be secrets, the most certain first."""
+_PATTERNS = [(kind, re.compile(names, _FLAGS), re.compile(others or "(?!)", _FLAGS)) for kind, names, others in NAMES]
+_CAMEL_CASE = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_MAX_NAME_CHARS = 200  # the last characters of a longer name decide
+_DESCRIBING = re.compile(
+    rf"{_WORD}(?:(?P<name>(?:name|key)(?:_value)?|id|header|field|param(?:eter)?|property|attribute|variable|option|setting"
+    r"|k|n)|(?P<label>label|title|type|classification))\W*\Z",
+    _FLAGS,
+)
 
 
-def letters(text: str) -> str:
-    """A text without separators, in lower case."""
-    return re.sub(r"[\W_]", "", text).lower()
+@lru_cache(maxsize=50_000)
+def kind_of(name: str) -> str:
+    """The kind of a name in `NAMES`; "" if the name has no meaning here."""
+    words = _CAMEL_CASE.sub("_", name[-_MAX_NAME_CHARS:])
+    return next((kind for kind, names, others in _PATTERNS if names.match(words) and not others.match(words)), "")
 
 
-def names_credential(name: str) -> bool:
-    """Whether what has this name is a credential, in any case and with any separators."""
-    return _KINDS[name] == "credential"
+@lru_cache(maxsize=50_000)
+def describes(name: str) -> str:
+    """How a member of this name names a value beside it: as a "name", as a "label" for people, or not at all."""
+    match = _DESCRIBING.match(_CAMEL_CASE.sub("_", name[-_MAX_NAME_CHARS:]))
+    return (match.lastgroup or "") if match else ""
 
 
-# --- Texts that are no credential, whatever their name ----------------------------------------------------------------
+# --- Values -----------------------------------------------------------------------------------------------------------
 
-PLACEHOLDER = r"\{\{.{0,500}?\}\}|\$\{[^{}]{0,500}\}|%7[Bb]%7[Bb].{0,500}?%7[Dd]%7[Dd]"
-"""What the Connector Builder, or a shell, puts something else for."""
+HOLE = "[\U000f0000-\U000ffffd]"
+"""A character that stands for a placeholder while a text is searched."""
 JSON_PATH = re.compile(r"\$(?:\.{1,2}[\w*-]+|(?:\.\.)?\[(?:[^\[\]]|\[[^\[\]]*\])*\])+", re.ASCII)
-
-_PLACEHOLDER = re.compile(PLACEHOLDER, re.DOTALL)
-_SCHEMES = frozenset(["basic", "bearer", "token", "digest", "apikey", "oauth", "jwt", "negotiate", "key"])
-_ASSIGNED = re.compile(r"([\w.-]+)\s*=")
-_WORDS = re.compile(
-    r"headers?|query|body|cookies?|path|url|form|field|parameter|user[_ ]?input|user|input|basic|bearer|digest"
-    r"|oauth[12]?|single_step_oauth2|api[ _-]?key|(?:access_|refresh_|id_)?token|client_secret|client_credentials"
-    r"|authorization_code|password|secret|credentials|authorization|jwt|session|custom|none|null|true|false|yes|no|required|optional"
-    r"|string!?|text|number|integer|int!?|id!?|boolean!?|date|datetime|dimension|metric|encrypted|static|json|jsonpath"
-    r"|xpath|include|omit|same-origin|x-[a-z-]+|cursor",
+PHRASE = re.compile(r"[^\W\d_]+(?:[ '\u2019,.:;!?()/…&-]+[^\W\d_]+)*[ .:;!?…*)]*")
+"""Words without a digit, as in a label."""
+PLAIN = re.compile(
+    r"(?:(?:basic|bearer|token) )?(?:[a-z_$][a-z_.$\[\]|?-]*[.,;:!?]*|(?:[a-z_$]\w*\.)+[a-z_]\w*"
+    r"|[a-z]+(?:[ _-][a-z]+)+\d?)|[\d.,:%-]+",
+    _FLAGS,
+)
+"""What may be words, an identifier of a program or a number."""
+_MIXED = re.compile(r"(?=\S*[A-Za-z])(?=\S*[\d!@#$%^&*?~+=])\S{5,}")  # as most passwords are
+_GENERATED = re.compile(
+    r"(?=(?:\D*\d){3})(?:(?=\D*\d+\D+\d)(?=[^A-Z]*[A-Z])(?=[^a-z]*[a-z])[\w.+/=%~-]{20,}|[0-9A-Fa-f]{24,})"
+    r"|(?=(?:\D*\d){5})(?:(?:[a-z]{2,8}_)?[0-9a-z]{24,}|[0-9A-Z]{24,})",
+    re.ASCII,
+)
+_SCHEMES = r"(?:basic|bearer|token|digest|apikey|oauth|jwt|negotiate|key) +(?=\S)"
+_SCHEME = re.compile(rf"\A{_SCHEMES}", re.IGNORECASE)
+_WORDS = re.compile(  # that say what a credential is or where it goes, without separators
+    r"(?:headers?|query|body|cookies?|path|url|form|fields?|parameters?|users?|input|names?|basic|bearer|digest|oauth[12]?"
+    r"|api|apps?|keys?|access|refresh|id|tokens?|auth|client|secrets?|credentials?|authorization|authentication|code"
+    r"|password|pass|pwd|jwt|session|custom|none|null|nil|undefined|true|false|yes|no|required|optional|string|text|number"
+    r"|integer|int|bool(?:ean)?|str|any|object|date|datetime|dimension|metric|encrypted|static|json|xpath|read|write|files"
+    r"|include|omit|same|origin|cursor|x|private|public|types?|value|default|single|step|grant|service|account|generic|http"
+    r"|predefined|negotiate)+",
     re.IGNORECASE,
 )
-"""What says where a credential goes or what it is, and so is none."""
-
-_OPERATOR = r"(?:[\^~<>=!]{1,3} ?|v)"
-_NUMBERS = (
-    r"\d{1,5}(?:\.(?:\d{1,5}|[xX*])){1,3}"
-    r"(?:[-+.]?(?:alpha|beta|rc|next|canary|dev|post|pre|a|b)[-.\d]*)?(?:\+[\w.]+)?"
+_FOR_PEOPLE = re.compile(  # `YOUR_API_KEY`, `<token>`, `sk-xxxxxxxx`, `abc...`
+    r"\D*(?<![A-Za-z])(?i:your|insert|enter|replace|paste|here|example|dummy|placeholder|todo|redacted)(?![A-Za-z])\D*\d?"
+    r"|your[A-Z][A-Za-z]*|[\w.-]*([xX*•.])\1{3,}[\w.-]*|[\w-]{0,8}(?:\.{3}|…)|\W{1,3}|[*xX.•·_-]{3,}",
+    re.DOTALL,
 )
-_VERSION = rf"(?:{_OPERATOR}(?:{_NUMBERS}|\d{{1,5}})|{_NUMBERS})"
-_REFERENCE = re.compile(
+_VERSION = (
+    r"(?:[\^~<>=!]{1,3} ?|v)?\d{1,5}(?:\.(?:\d{1,5}|[xX*])){1,3}(?:[-+.]?(?:alpha|beta|rc|next|canary|dev|post|pre|a|b)"
+    r"[-.\d]*)?(?:\+[\w.]+)?|(?:[\^~<>=!]{1,3} ?|v)\d{1,5}"
+)
+_REFERENCE = re.compile(  # to where the value is kept; settings; placeholders of other programs
     r"sec_[0-9A-Fa-f]{6,16}"
     rf"|{JSON_PATH.pattern}"
-    r"|[A-Za-z][A-Za-z0-9+.-]*://\S+|(?:arn|urn|npm|workspace|file|link|github):\S+"
+    r"|[A-Za-z][A-Za-z0-9+.-]*://\S+|(?:arn|urn|npm|workspace|file|link|github|vault|env):\S+"
     r"|[\w./-]*#(?:/[^\s/]+)+"  # `#/definitions/Token`
-    r"|\.{0,2}(?:/(?:[a-z][a-z_-]*|v\d))+"  # `/oauth/token`
-    r"|[\w./-]+\.(?:pem|key|crt|json|ya?ml)"
-    r"|\[[a-z_ -]+\]{1,2}|<[\w .:-]+>|\{[A-Za-z_][\w.]*\}|\$[A-Z_]{2,}|%[A-Z_]{2,}%|:[a-z_]+|\?"  # of other programs
-    r"|(?i:your|insert|enter)(?:[ _-][A-Za-z _-]+)?|[*xX.•·_-]{3,}|\W{1,3}"
-    rf"|{_VERSION}(?:(?: ?(?:\|\||,|-) ?| ){_VERSION})*|latest|\*"
+    r"|[~.]{0,2}(?:/(?:[a-z][a-z_.-]*|v\d))+|(?:/[A-Za-z_.-]+){2,}"  # `/oauth/token`, `/Users/Shared`
+    r"|[A-Za-z_-]+(?:/[A-Za-z_-]+)+(?:/\d+)?(?:#\w+)?"  # `secret/data/db#password`
+    r"|[\w./\\:~-]+\.(?:pem|key|crt|p12|pfx|json|ya?ml|txt|env)"
+    r"|\[[a-z_ -]+\]{1,2}|\[\w+\(.*\]|<[^<>]+>|\{[A-Za-z_][\w. ]*\}|\$\([\w. -]+\)|%[A-Z_]{2,}%|(?:%(?:\(\w+\))?s:?)+"
+    r"|__\w+__|[:@][a-z_]+|\$[A-Za-z_]\w*|\$[\w.]*[a-z]\.\w[\w.]*|@\w+\(.*|\?|(?:ENC|enc)[\[(].*|\{cipher\}.*|!\w+ .*"
+    rf"|(?:{_VERSION})(?:(?: ?(?:\|\||,|-) ?| )(?:{_VERSION}))*|latest|\*"
+    r"|\d+(?:\.\d+)? ?(?:ms|s|m|h|d|sec|min|minutes?|hours?|days?)"
     r"|sha\d{1,3}[:-]\S+|#[0-9A-Fa-f]{3,8}"
     r"|-----BEGIN (?:[A-Z0-9]+ ){0,3}(?:PUBLIC KEY|CERTIFICATE)-----.*|ssh-\w+ AAAA\S+"
     r"|MI(?:GfMA0GCSqGSIb3DQEBAQUAA4GN|I[BC]IjANBgkqhkiG9w0BAQEFAAOCA)\S+",  # a public RSA key
     re.ASCII | re.DOTALL,
 )
-_VARIABLE = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+(?P<call>[(\[].*)?", re.ASCII | re.DOTALL)
-_PHRASE = re.compile(r"[^\W\d_]+(?:[ '\u2019,.:;!?()/…&-]+[^\W\d_]+)*[ .:;!?…*)]*")
-_MENTION = re.compile(rf"(?<![A-Za-z]){CREDENTIAL}(?![A-Za-z])", _ANY_CASE)
+_CODE = re.compile(  # `settings.password`, `vault.read('db')`, `" + token + "`
+    r"[A-Za-z_$]\w*(?:(?:\?\.|\.|->|::)[A-Za-z_]\w*)*[(\[].*[)\]]\S*|[A-Za-z_$]+(?:(?:\?\.|\.|->|::)[A-Za-z_]+)+"
+    r"|[+.&]\s?.*\s?[+.&]|[+,;)].*[()\[\]{};].*|/\*.*",
+    re.ASCII | re.DOTALL,
+)
+_SENTENCE = re.compile(r"(?:[\"'(]*(?:[^\W\d_][^\W\d_'\u2019/-]*|\d{1,4})[\"').,:;!?…]*(?:\s+(?:- +)?|\Z))+")
+_PROSE_WORD = re.compile(r"(?:^|(?<=\s))[^\W\d_]+[.,:;]?(?=\s|\Z)")
+_MENTION = re.compile(
+    rf"(?<![a-z]){CREDENTIAL}(?![a-z])|\b(?:is|are|be|the|your|this|must|please|should|will|for|with)\b", _FLAGS
+)
+_SEPARATORS = re.compile(r"[\W_]")
+_TEMPLATE = re.compile(rf"[\w.-]+\s*=[\"']?(?={HOLE})|{HOLE}|{_SCHEMES}", _FLAGS)
+_LOGIN = re.compile(r"(?P<user>(?:^|(?<=[\s,;]))[\w.@%+-]+:)(?P<password>(?!//)[^\s,;]+)", re.ASCII)
+_LOGINS = re.compile(r"(?:[\w.@%+-]+:(?!//)[^\s,;]+(?:[\s,;]+|\Z))+", re.ASCII)
 
 
 def is_literal(text: str) -> bool:
-    """Whether a text that should be a placeholder is, or holds, something else."""
-    text = without_scheme(text.strip().strip("\"'"))
-    if not text or text == MARKER or _WORDS.fullmatch(text) or _REFERENCE.fullmatch(text) or _is_place(text):
+    """Whether a text, in which placeholders are holes, is or holds a value that somebody typed."""
+    text = _SCHEME.sub("", text.strip().lstrip("=").strip("\"'` "))
+    if not text or text == MARKER or _REFERENCE.fullmatch(text) or _FOR_PEOPLE.fullmatch(text) or _CODE.fullmatch(text):
         return False
-    rest = _PLACEHOLDER.sub(" ", text)
-    if rest == text:
-        variable = _VARIABLE.fullmatch(text)  # `settings.password`, `vault.read('db')`
-        is_variable = variable is not None and (variable["call"] is not None or names_credential(text))
-        is_sentence = " " in text and is_phrase(text) and _MENTION.search(text)  # `Forgot your password?`
-        return not (is_variable or is_sentence)
-    rest = _ASSIGNED.sub(lambda match: " " if _may_be_assigned(match[1]) else match[0], rest)
-    return any(word.lower() not in _SCHEMES for word in re.findall(r"[^\W_]+", rest))
+    if rest := _TEMPLATE.sub(" ", text) if re.search(HOLE, text) else "":
+        return bool(_SEPARATORS.sub("", rest))
+    if " " in text and (_SENTENCE.fullmatch(text) or len(_PROSE_WORD.findall(text)) >= 6) and _MENTION.search(text):
+        return False
+    letters = _SEPARATORS.sub("", text)
+    is_words = len(letters) <= 60 and _WORDS.fullmatch(letters) and not re.search(r"[^\w .:/,|-]", text)
+    is_position = text.isidentifier() and re.search(rf"{_POSITION}\Z", text, _FLAGS)
+    is_variable = letters.isalpha() and text.isupper() and text.isidentifier() and kind_of(text) == "credential"
+    return not (is_words or is_position or is_variable)
 
 
-def is_phrase(text: str) -> bool:
-    """Whether a text consists of words without a digit, as a label does."""
-    return bool(_PHRASE.fullmatch(text))
+def without_secret(text: str, name: str, kind: str) -> str:
+    """The value of a name with the marker in the place of a secret.
+
+    Args:
+        text: The value, with holes in the place of placeholders.
+        name: What the value is called.
+        kind: The kind of this name, or one that overrides it.
+    """
+    if kind == "credential":
+        is_count = text.isdecimal() and name.rstrip("_ :\"'").lower().endswith("s")
+        repeats = _SEPARATORS.sub("", text).lower() == _SEPARATORS.sub("", name).lower()
+        return text if is_count or repeats or not is_literal(text) else MARKER
+    is_secret = (kind == "pass" and _MIXED.fullmatch(text)) or (
+        kind in ("ambiguous", "auth") and _GENERATED.fullmatch(text)
+    )
+    if is_secret and is_literal(text):
+        return MARKER
+    if kind in ("login", "auth") and ":" in text and _LOGINS.fullmatch(text) and is_literal(text):
+        return _LOGIN.sub(_without_password, text)
+    return text
 
 
-def _is_place(text: str) -> bool:
-    """Whether a text is the name of a place in a list, as `nextPageToken` is."""
-    return text.isidentifier() and bool(_IS_PLACE_IN_A_LIST.search(text))
+def _without_password(match: re.Match[str]) -> str:
+    is_secret = _MIXED.fullmatch(match["password"]) and is_literal(match["password"])
+    return match["user"] + MARKER if is_secret else match[0]
 
 
-def without_scheme(text: str) -> str:
-    """What stands behind `Basic`, `Bearer` and the like; the whole text if none of these begins it."""
-    scheme, _, rest = text.partition(" ")
-    return rest.strip() if scheme.lower() in _SCHEMES and rest else text
-
-
-def _may_be_assigned(name: str) -> bool:
-    return names_credential(name) or name.lower().startswith("oauth_")
-
-
-# --- Texts that are one, whatever their name --------------------------------------------------------------------------
-
-_GENERATED = re.compile(
-    r"(?=(?:\D*\d){3})(?:(?=[^A-Z]*[A-Z])(?=[^a-z]*[a-z])[\w.+/=%~-]{20,}|[0-9A-Fa-f]{24,})"
-    r"|(?=(?:\D*\d){5})(?:[0-9a-z]{24,}|[0-9A-Z]{24,})",
-    re.ASCII,
+_RANDOM = r"(?=[\w.-]{0,99}?(?:\d|[a-z][A-Z]))[\w.-]{15,}\w"
+_PREFIXES = (
+    r"(?:gh[opsru]_|github_pat_|gl(?:pat|rt|dt|ptt)-|gl(?:sa|c)_|xox[abeoprs]-|xapp-|[rs]k_(?:live|test|prod)_|whsec_|hf_"
+    r"|GOCSPX-|ya29[.]|sq0[a-z]{3}-|shp(?:at|ca|pa|ss)_|npm_|pypi-|do[opr]_v1_|hv[bs][.]|lin_api_|ntn_|PMAK-|figd_|gsk_|r8_"
+    r"|sntry[su]_|NRAK-|dckr_pat_|pscale_(?:tkn|pw)_|apify_api_|tvly-|xkeysib-|CFPAT-|sbp_|dp[.]pt[.]|hca[a-z]k_|ATATT3"
+    r"|sk-(?:proj|svcacct|admin|ant|or|lf)-|pat-(?:na|eu)\d-)"
 )
 KNOWN = (
-    ("gh[opsru]_", r"[A-Za-z0-9]{30,}"),
-    ("github_pat_", r"\w{22,}"),
-    ("glpat-", r"[\w-]{20,}"),
-    ("xox[abeoprs]-", r"[\w-]{15,}"),
-    ("xapp-", r"[\w-]{15,}"),
+    (_PREFIXES, _RANDOM),
     ("[rs]k_(?:live|test|prod)_", r"[A-Za-z0-9]{12,}"),
-    ("whsec_", r"[\w+/=]{20,}"),
-    ("sk-(?:proj|svcacct|admin|ant)-", r"[\w-]{20,}"),
-    ("A(?:KIA|SIA|BIA|CCA)", r"[A-Z0-9]{16}(?!\w)"),
+    ("sk-[A-Za-z0-9]{4}", r"(?=[A-Za-z0-9]*\d)[A-Za-z0-9]{20,}"),
+    ("A(?:KIA|SIA|BIA|CCA)[A-Z0-9]", r"[A-Z0-9]{15}(?!\w)"),
     ("AIza", r"[\w-]{35}"),
-    ("ya29[.]", r"[\w-]{20,}"),
-    ("GOCSPX-", r"[\w-]{20,}"),
     ("SG[.]", r"[\w-]{16,}\.[\w-]{16,}"),
-    ("EAA", r"[A-Za-z0-9]{80,}"),
-    ("sq0[a-z]{3}-", r"[\w-]{22,}"),
-    ("shp(?:at|ca|pa|ss)_", r"[0-9A-Fa-f]{32}"),
-    ("npm_", r"[A-Za-z0-9]{36}"),
-    ("pypi-AgEI", r"[\w-]{50,}"),
-    ("do[opr]_v1_", r"[0-9a-f]{64}"),
-    ("dapi", r"[0-9a-f]{32}"),
-    ("hv[bs][.]", r"[\w-]{24,}"),
-    ("lin_api_", r"[A-Za-z0-9]{40}"),
-    ("ntn_", r"[A-Za-z0-9]{40,}"),
-    ("PMAK-", r"[0-9a-f]{24}-[0-9a-f]{34}"),
-    ("pat-(?:na|eu)", r"\d-[0-9a-f-]{36}"),
-    ("key-", r"[0-9a-f]{32}"),
-    ("SK", r"[0-9a-f]{32}"),
-    ("(?:otok|api)_", r"(?=[A-Za-z]*\d)[A-Za-z0-9]{24,}"),  # Supermetrics' own
-    ("eyJ", r"(?<![\w-]eyJ)[\w-]{10,}\.[\w-]{10,}(?:\.[\w-]*){1,3}"),  # a JSON Web Token
+    ("EAA[A-Za-z0-9]{9}", r"[A-Za-z0-9]{71,}"),
+    ("dapi[0-9a-f]", r"[0-9a-f]{31}"),
+    ("key-[0-9a-f]", r"[0-9a-f]{31}"),
+    ("SK[0-9a-f]{4}", r"[0-9a-f]{28}"),
+    ("pat[A-Za-z0-9]{14}[.]", r"[0-9a-f]{64}"),
+    ("[0-9]{8,10}:AA", r"[\w-]{33}"),  # Telegram
+    ("(?:otok|api)_", r"(?=[A-Za-z]*\d)[A-Za-z0-9]{24,}"),  # Supermetrics
+    ("eyJ[A-Za-z0-9_-]{8}", r"(?<![\w-]eyJ[\w-]{8})[\w-]{2,}\.[\w-]{10,}(?:\.[\w-]*){1,3}"),  # a JSON Web Token
     ("-----BEGIN ", r"(?:[A-Z0-9]+ ){0,3}PRIVATE KEY(?: BLOCK)?-----.*?(?:-----END[^-]*-----|\Z)"),
 )
-"""How known credentials begin, which RE2 understands as well, and how they go on."""
-KNOWN_IN_PATHS = (
-    ("hooks[.]slack[.]com/", r"(?:services|workflows|triggers)/", r"[\w/-]+"),
-    ("/api/webhooks/", "", r"\d+/[\w-]+"),  # Discord
-    ("/webhookb2/", "", r"[\w@/-]+"),  # Microsoft Teams
-    ("/hooks/catch/", "", r"[\w/-]+"),  # Zapier
-    ("api[.]telegram[.]org/", "bot", r"\d+:[\w-]+"),
-    ("[?&]code=", "", r"(?=(?:[^\d&]*\d){3})[\w%/+=.-]{20,}"),  # Azure Functions
-    ("hooks?[a-z0-9.]*/", r"(?:[\w-]+/){0,4}?", r"(?=[\w-]*\d)(?=[\w-]*[A-Za-z])[\w-]{16,}"),
-)
-"""Web addresses with a credential in their path: what tells them, for RE2; what else is before it; and it."""
-
-
-def looks_generated(text: str) -> bool:
-    """Whether no person made up a text."""
-    return bool(_GENERATED.fullmatch(text))
+"""How known credentials begin, in a pattern that RE2 understands as well, and how they go on."""

@@ -1,32 +1,24 @@
 """Secrets that somebody typed into a configuration, replaced by a marker before anything is hashed, written or logged.
 
-What is replaced is text, never a name, a number or the shape of the document:
+Only texts change, never names, the order or the shape of the document; the one number that changes is a `static` value
+of classification `secret`. A value is a secret because of
 
-1.  Every text whose name ends in a word for a credential (`client_secret`, `apiKey`, `X-Auth-Token`, `password`,
-    `Authorization`, …, however it is spelled), and the texts of a list of such a name.
-2.  The `value` or `default` of an object whose `name` (or `key`, `id`, `header`, …) or `type` is such a name, which is
-    how headers, parameters and inputs are listed; and that, or the `text`, of an object of such a name. Not if the
-    object says by its `source` that the value is a reference, or encrypted by the Connector Builder.
-3.  The second of two texts in a list of lists, if the first is such a name: headers as pairs.
-4.  Within any text, what stands behind such a name: in a query string or a form, in a body of JSON, GraphQL, YAML, XML
-    or several parts, among headers. JSON within a text is read by all of these rules, and so is JSON within that. The
-    rest of the text stays.
-5.  Wherever it stands, what is known by its beginning (`ghp_`, `sk_live_`, a private key, a JSON Web Token, …), the
-    password or token before the `@` of a URL, and what is secret in the address of a webhook.
+1.  its name: the member's own, that of the object or list it is in, or what a member beside it says (`name`, `key`,
+    `headerName`, …); `NAMES` in `credentials.py` says which names, and how much evidence the value must give;
+2.  a name within a text: in a query string, a body, a script, a header, …; `RULES` below says in which forms. JSON
+    within a text is read as a document of its own;
+3.  its form: `KNOWN` in `credentials.py`.
 
-What stays is what is no literal: an empty text, `{{placeholder}}` and `${placeholder}` (also behind a scheme, as in
-`Bearer {{token}}`, or two of them), the id of a secret of the Connector Builder (`sec_a23f23d26`), a JSONPath
-(`$.access_token`), a web address, a reference (`#/definitions/Token`), a version, words that say what a credential is
-or where it goes (`header`, `api_key`), and labels (`Forgot your password?`). `token_url`, `access_token_path`,
-`client_id` and `next_page_token` do not name credentials. Names that often do not (`key`, `auth`, `signature`, …) count
-only with a text that looks generated. See `credentials.py`.
+A configuration has a documented structure. Its placeholders, JSONPaths, ids of user inputs and encrypted values are
+never secrets, values of classification `pii` are left alone, and a literal `static` value of classification `secret` is
+always a secret.
 """
 
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
 from typing import Any, NamedTuple
-from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -34,150 +26,208 @@ import pyarrow.compute as pc
 from .credentials import (
     AMBIGUOUS,
     CREDENTIAL,
+    HOLE,
     JSON_PATH,
     KNOWN,
-    KNOWN_IN_PATHS,
     MARKER,
-    PLACEHOLDER,
+    PHRASE,
+    PLAIN,
     ROOTS,
-    is_literal,
-    is_phrase,
+    SECRET_KINDS,
+    describes,
     kind_of,
-    letters,
-    looks_generated,
-    names_credential,
-    without_scheme,
+    without_secret,
 )
 from .json_paths import Path, render
 
-__all__ = ["MARKER", "is_literal", "names_credential", "redact", "suspects"]
-
-_NAMING = ("name", "key", "id", "header", "field", "parameter", "param")
-_TYPING = ("type", "classification")
-_TYPED_SOURCES = frozenset({"static", "literal", "constant", ""})
-_IN_A_LIST = "[]"
-"""What a list in a list is called."""
+__all__ = ["MARKER", "redact", "suspects"]
 
 
 def redact(document: Any) -> list[str]:
     """Replaces the secrets of a JSON document, in place.
 
     Returns:
-        The paths of the texts that held one, in order.
+        The paths of the values that held a secret, in order.
     """
     found: list[Path] = []
     if isinstance(document, (dict, list)):
-        _redact_members(document, "", (), found, among_labels=False)
+        _redact_members(document, "", "", (), found)
     return [render(path) for path in found]
 
 
 # --- Documents --------------------------------------------------------------------------------------------------------
 
+_Member = tuple[Any, str, str, Any]
+"""A key or index, what the member is called, the kind of this name, and the member."""
+_LITERAL_SOURCES = frozenset({"static", "literal", "constant", ""})
+_RANKS = {kind: rank for rank, kind in enumerate((*SECRET_KINDS, ""))}
+_NO_SECRET = re.compile(r"(?:id|name|hash|print|sum|digest|ur[il]|user|mail|type)s?\Z", re.IGNORECASE)
+"""Names of what is no secret in an object of credentials."""
+_IN_A_LIST = "[]"
+"""What a list in a list is called."""
 
-def _redact_members(node: Any, name: str, path: Path, found: list[Path], *, among_labels: bool) -> None:
-    """Redacts what is in an object or a list of this name.
+
+def _redact_members(
+    node: Any, name: str, kind: str, path: Path, found: list[Path] | None, *, labels: bool = False
+) -> None:
+    """Redacts the members of an object or list.
 
     Args:
         node: The object or list.
         name: What it is called.
+        kind: The kind of this name, or one that overrides it.
         path: Where it is.
-        found: Takes the paths of the texts that held a secret.
-        among_labels: Whether it is in an object of texts for people, such as `translations`.
+        found: Takes the paths of the values that held a secret; None within a text, where numbers stay.
+        labels: Whether it is within texts for people, such as `translations`.
     """
-    among_labels = among_labels or kind_of(name) == "labels"
-    for key, called, member in _called(node, name):
+    labels = labels or kind == "labels"
+    for key, called, member_kind, member in (_object if isinstance(node, dict) else _list)(node, name, kind):
+        redacted = member
         if isinstance(member, str):
-            if (redacted := _redact_text(member, called, among_labels=among_labels)) != member:
-                node[key] = redacted
-                found.append((*path, key))
+            if not (labels and member_kind == "credential" and PHRASE.fullmatch(member)):
+                redacted = _redact_text(member, called, member_kind)
         elif isinstance(member, (dict, list)):
-            _redact_members(member, called, (*path, key), found, among_labels=among_labels)
+            _redact_members(member, called, member_kind, (*path, key), found, labels=labels)
+        elif member_kind == "static" and found is not None and type(member) in (int, float, Decimal):
+            redacted = MARKER
+        if redacted is not member:
+            node[key] = redacted
+            if found is not None:
+                found.append((*path, key))
 
 
-def _called(node: Any, name: str) -> Iterator[tuple[Any, str, Any]]:
-    """The keys or indexes of what may hold a secret in an object or list, what it is called, and it."""
-    if isinstance(node, dict):
-        for key, member in node.items():
-            kind = kind_of(key)
-            if kind in ("value", "text"):
-                yield key, _described(node, name, kind) or key, member
-            elif kind or not isinstance(member, str) or _may_hold(member):
-                yield key, key, member
-        return
+def _object(node: Mapping[str, Any], name: str, kind: str) -> Iterator[_Member]:
+    if kind == "credential" and isinstance(node.get("items"), list):
+        kind = ""  # the section `secrets` of a configuration
+    for key, member in node.items():
+        own = kind_of(key)
+        if kind == "static":
+            yield key, key, kind, member
+        elif own in ("value", "text"):
+            if described := _described(node, name, kind, own):
+                yield key, described[0] or key, described[1], member
+        elif own or not isinstance(member, str):
+            yield key, key, own, member
+        elif kind == "credential" and not _NO_SECRET.search(key):
+            yield key, key, "ambiguous", member
+        elif _may_hold(member):
+            yield key, key, "", member
+
+
+def _described(node: Mapping[str, Any], name: str, kind: str, own: str) -> tuple[str, str] | None:
+    """What the value or text in an object is called, and the kind of this name; None if it is left alone."""
+    source, classification = str(node.get("source", "")).lower(), str(node.get("classification", "")).lower()
+    if own == "value" and (source == "encrypted" or classification == "pii"):
+        return None
+    if source not in _LITERAL_SOURCES:
+        return "", ""
+    if own == "value" and classification == "secret":
+        return "", "static"
+    if own == "text":
+        return (name, kind) if kind == "credential" else ("", "")
+    names = [(name, kind)]
+    for key, given in node.items():
+        if isinstance(given, str) and (role := describes(key)):
+            is_label = role == "label" and kind_of(given) == "credential"
+            names.insert(0, (given, "pass" if is_label else kind_of(given)))
+    return min(names, key=lambda each: _RANKS.get(each[1], len(_RANKS)))
+
+
+def _list(node: Sequence[Any], name: str, kind: str) -> Iterator[_Member]:
     is_pair = name == _IN_A_LIST and len(node) == 2 and isinstance(node[0], str)
+    is_plural = name.lower().endswith("s")
+    previous = ""
     for index, member in enumerate(node):
-        called = ("", node[0])[index] if is_pair else name
-        if isinstance(member, list) and not names_credential(called):
-            called = _IN_A_LIST
-        elif isinstance(member, dict) and not name.lower().endswith("s") and _has_name(member):
-            called = ""  # as in `"jwt": [{"key": "algorithm", "value": "HS256"}]`
-        yield index, called, member
-
-
-def _described(node: Mapping[str, Any], name: str, kind: str) -> str:
-    """What the value or text of an object is called by its other members or its own name; "" if by neither."""
-    source = node.get("source", "")
-    if isinstance(source, str) and source.lower() not in _TYPED_SOURCES:
-        return ""
-    if kind == "text":
-        return name if names_credential(name) else ""
-    names = [given for each in (*_NAMING, *_TYPING) if isinstance(given := node.get(each), str)] + [name]
-    return next((n for kind in ("credential", "ambiguous") for n in names if kind_of(n) == kind), "")
+        called, member_kind = name, kind
+        if isinstance(member, str):
+            is_argument = (kind == "headers" and ":" not in previous + member) or previous.startswith("-")
+            if index and (is_pair or is_argument) and kind_of(previous) == "credential":
+                called, member_kind = previous, "credential"
+            elif kind == "credential" and is_plural and PLAIN.fullmatch(member):
+                member_kind = ""  # a list of names
+            previous = member
+        elif isinstance(member, list) and kind not in ("credential", "static"):
+            called, member_kind = _IN_A_LIST, ""
+        elif isinstance(member, dict) and kind == "credential" and not is_plural and _has_name(member):
+            called, member_kind = "", ""  # as in `"jwt": [{"key": "algorithm", "value": "HS256"}]`
+        yield index, called, member_kind, member
 
 
 def _has_name(node: Mapping[str, Any]) -> bool:
     """Whether an object has a name of its own; `value` is none."""
-    return any(isinstance(given := node.get(each), str) and kind_of(given) != "value" for each in _NAMING)
-
-
-def _is_secret(name: str, text: str, *, among_labels: bool = False) -> bool:
-    kind = kind_of(name)
-    if kind != "credential":
-        return kind == "ambiguous" and looks_generated(text) and is_literal(text)
-    is_label = (among_labels and is_phrase(text)) or letters(text) == letters(name)
-    return not is_label and is_literal(text)
+    names = [given for key, given in node.items() if describes(key) == "name" and isinstance(given, str)]
+    return any(kind_of(name) != "value" for name in names)
 
 
 # --- Texts ------------------------------------------------------------------------------------------------------------
 
-
-def _redact_text(text: str, name: str, *, among_labels: bool = False) -> str:
-    if _is_secret(name, text, among_labels=among_labels):
-        return MARKER
-    if not _may_hold(text) or (text[0] == "$" and JSON_PATH.fullmatch(text)):
-        return text
-    redacted = _redact_parts(text, name, among_labels=among_labels)
-    # A marker ends what is before it, which can then be seen to be a secret too.
-    return text if redacted == text else _redact_text(redacted, name, among_labels=among_labels)
-
-
-def _redact_parts(text: str, name: str, *, among_labels: bool) -> str:
-    if text.lstrip()[:1] in _JSON_BEGINS:
-        try:
-            return _redact_json(text, name, among_labels=among_labels)
-        except (ValueError, RecursionError):
-            pass  # it only begins like JSON
-    return _redact_within(text, are_headers=kind_of(name) == "headers")
+_FIRST_HOLE, _LAST_HOLE = 0xF0000, 0xFFFFD
+_HOLE = re.compile(HOLE)
+_BRACES = r"(?:[^{}]|\{[^{}]{0,200}\})"
+_PLACEHOLDER = re.compile(
+    rf"\{{\{{{_BRACES}{{0,500}}?\}}\}}|[$#@%]\{{{_BRACES}{{0,500}}\}}|<%.{{0,500}}?%>|\{{%.{{0,500}}?%\}}"
+    rf"|%7[Bb]%7[Bb].{{0,500}}?%7[Dd]%7[Dd]|{HOLE}",
+    re.DOTALL,
+)
+"""What the Connector Builder, a shell or a template replaces. Nothing is looked for in it."""
+_PLACEHOLDER_BEGINS = re.compile(rf"\{{[{{%]|[$#@%]\{{|<%|%7[Bb]|{HOLE}")
+_NEVER_SECRET = re.compile(rf"[\s{HOLE[1:-1]}]*|sec_[0-9A-Fa-f]{{6,16}}|{JSON_PATH.pattern}|{re.escape(MARKER)}")
+_JSON_BEGINS = re.compile(r"=?\s*(?=[{\[\"])")
+_STRING_OR_HOLE = re.compile(rf'"(?:[^"\\]|\\.)*(?:"|\\?\Z)|(?P<hole>{HOLE})', re.DOTALL)
+_MARKS = frozenset("=:<@")
 
 
 def _may_hold(text: str) -> bool:
-    """Whether a text may hold names and values, or what is known by its beginning, of which nothing is shorter."""
-    return len(text) >= 20 or "=" in text or ":" in text or "<" in text or "@" in text
+    """Whether a text may hold names and values, or a value of a known form, of which none is shorter."""
+    return len(text) >= 20 or not _MARKS.isdisjoint(text)
 
 
-_JSON_BEGINS = ("{", "[", '"')
+def _redact_text(text: str, name: str, kind: str) -> str:
+    """The text without its secrets; the same object if it has none."""
+    if not kind and not _may_hold(text):
+        return text
+    holes: list[str] = []
+
+    def hole(match: re.Match[str]) -> str:
+        holes.append(match[0])
+        return chr(_FIRST_HOLE + len(holes) - 1)
+
+    masked = text
+    if _PLACEHOLDER_BEGINS.search(text):  # then quotes and names within a placeholder mean nothing
+        masked = _PLACEHOLDER.sub(hole, text, count=_LAST_HOLE - _FIRST_HOLE)
+    redacted = _redact_masked(masked, name, kind)
+    if redacted == masked:
+        return text
+    redacted = _HOLE.sub(lambda match: holes[ord(match[0]) - _FIRST_HOLE], redacted)
+    return _redact_text(redacted, name, kind)  # a marker ends what is before it, which can then be seen to be a secret
 
 
-def _redact_json(text: str, name: str, *, among_labels: bool) -> str:
-    """Redacts the JSON document that a text is, and leaves all else of the text as it is.
+def _redact_masked(text: str, name: str, kind: str) -> str:
+    if kind == "static":
+        return text if _NEVER_SECRET.fullmatch(text) else MARKER
+    if kind and (redacted := without_secret(text, name, kind)) != text:
+        return redacted
+    if not _may_hold(text) or (text[0] == "$" and JSON_PATH.fullmatch(text)):
+        return text
+    if begins := _JSON_BEGINS.match(text):
+        try:
+            return begins[0] + _redact_json(text[begins.end() :], name, kind)
+        except (ValueError, RecursionError):
+            pass  # it only begins like JSON
+    return _redact_within(text, is_headers=kind == "headers")
+
+
+def _redact_json(text: str, name: str, kind: str) -> str:
+    """Redacts the JSON document that a text is, and leaves the spelling of everything else.
 
     Raises:
-        ValueError: It is none.
-        RecursionError: It is nested too deeply.
+        ValueError: The text is no JSON.
+        RecursionError: The document is nested too deeply.
     """
-    document = [json.loads(_STRING_OR_HOLE.sub(_filled, text), object_pairs_hook=_distinct)]
+    without_holes = _STRING_OR_HOLE.sub(lambda match: "null" if match["hole"] else match[0], text)
+    document = [json.loads(without_holes, object_pairs_hook=_distinct)]
     before = list(_strings(document))
-    _redact_members(document, name, (), [], among_labels=among_labels)
+    _redact_members(document, name, kind, (), None)
     strings = zip(before, _strings(document), strict=True)
 
     def replaced(match: re.Match[str]) -> str:
@@ -187,14 +237,6 @@ def _redact_json(text: str, name: str, *, among_labels: bool) -> str:
         return match[0] if old == new else json.dumps(new, ensure_ascii=False)
 
     return _STRING_OR_HOLE.sub(replaced, text)
-
-
-_STRING_OR_HOLE = re.compile(r'"(?:[^"\\]|\\.)*(?:"|\\?\Z)|(?P<hole>\{\{[^{}"]*\}\}|\$\{[^{}"]*\})', re.DOTALL)
-"""A hole is a placeholder where JSON wants a value: `{"limit": {{limit}}}`."""
-
-
-def _filled(match: re.Match[str]) -> str:
-    return "null" if match["hole"] else match[0]
 
 
 def _distinct(members: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -214,235 +256,284 @@ def _strings(node: Any) -> Iterator[str]:
             yield from _strings(part)
 
 
-def _redact_within(text: str, *, are_headers: bool) -> str:
-    """Redacts what stands behind a name within a text, or is known by its beginning."""
-    text = _KNOWN.sub(lambda match: match[0] if match["known"] is None else MARKER, text)
-    if "/" in text:
-        text = _KNOWN_IN_PATH.sub(lambda match: match[match.lastindex or 0] + MARKER, text)
-        text = _USER_INFO.sub(_redact_user_info, text)
-    lowered = text.lower()
-    if any(root in lowered for root in ROOTS):
-        text = _redact_lines(text, are_headers=are_headers)
-        for form in _FORMS:
-            if form.needle in text:
-                text = _redact_form(text, form)
-    for needle, anonymous in _ANONYMOUS:
-        if needle in text:
-            text = anonymous.sub(_redact_anonymous, text)
-    return text
-
-
-_WITHIN_PLACEHOLDER = r"\{\{[^{}]{0,500}\}\}|\$\{[^{}]{0,500}\}"
-"""Taken first wherever one begins, so that nothing is looked for in it."""
-_KNOWN = re.compile(
-    rf"{_WITHIN_PLACEHOLDER}|(?<![A-Za-z0-9])(?P<known>{'|'.join(start + rest for start, rest in KNOWN)})",
-    re.ASCII | re.DOTALL,
-)
-_KNOWN_IN_PATH = re.compile(
-    "|".join(f"({start}{between}){secret}" for start, between, secret in KNOWN_IN_PATHS), re.ASCII | re.IGNORECASE
-)
-
-
-class _Form(NamedTuple):
-    """A way to write a name and its value.
+class Rule(NamedTuple):
+    """One row of the table of forms in which a secret stands in a text.
 
     Attributes:
-        needle: What a text that is written so has in it.
-        name: The name and all that is before the value.
-        value: The value, from its beginning.
+        kind: What the form is called.
+        before: What precedes the value, with its name in the group `name` or `words`.
+        value: The value, in the group `value`.
+        exceptions: Values that stay.
+        evidence: The kind of name to assume, as in `NAMES`; that of the name if empty; `static` if each value counts.
     """
 
-    needle: str
-    name: re.Pattern[str]
+    kind: str
+    before: re.Pattern[str]
     value: re.Pattern[str]
+    exceptions: re.Pattern[str] | None
+    evidence: str
 
 
-def _form(needle: str, name: str, value: str) -> _Form:
-    before = re.compile(f"{_WITHIN_PLACEHOLDER}|{name}", re.ASCII | re.IGNORECASE)
-    return _Form(needle, before, re.compile(value, re.ASCII))
-
-
-def _redact_form(text: str, form: _Form) -> str:
-    """Puts the marker in the place of each value that its name makes a secret."""
-    parts = []
-    done = position = 0
-    while found := form.name.search(text, position):
-        position = found.end()
-        if (name := found["name"]) is None or kind_of(name) not in ("credential", "ambiguous"):
-            continue
-        if value := form.value.match(text, position):
-            position = value.end()
-            if _is_secret(name, value["value"]):
-                parts += [text[done : value.start("value")], MARKER]
-                done = value.end("value")
-    return "".join((*parts, text[done:]))
+def _rule(kind: str, before: str, value: str, exceptions: re.Pattern[str] | None = None, evidence: str = "") -> Rule:
+    flags = re.ASCII | re.IGNORECASE | re.MULTILINE
+    patterns = re.compile(before, flags), re.compile(value, flags | re.DOTALL)
+    return Rule(kind, *patterns, exceptions, evidence)
 
 
 # Quotes are escaped in JSON within JSON. Where the rest of a text could be tried again and again, there is a bound.
 _NAME = r"(?<![\w.%\[\]-])(?P<name>[\w.%\[\]-]+)"
+_QUOTE = r"\\{0,15}[\"'`]"
+_QUOTES = r"[\\\"'`]{0,9}"
 _SPACE = r"\s{0,20}"
-_QUOTES = r"[\\\"']{0,9}"
-_IS = rf"[\]\\\"']{{0,9}}{_SPACE}(?:=>|[:=](?!=)){_SPACE}"
-_OTHER_IS_NAME = rf"(?<!\w)(?:name|key|id|header|field|param(?:eter)?){_IS}{_QUOTES}(?P<name>[\w.-]+){_QUOTES}"
-_VALUE_IS = rf"{_SPACE}[,;]?{_SPACE}{_QUOTES}value{_IS}"
-_QUOTED = r"(?P<quote>\\{0,15}(?:\"{3}|[\"']))(?P<value>(?!(?P=quote)).+?)(?<!\\)(?P=quote)"
-_BARE = rf"\\{{0,15}}[\"']?(?P<value>(?:{PLACEHOLDER}|[^&\s\"'<>#;,\\])+)"
+_IS = rf"[\]\\\"'?]{{0,9}}{_SPACE}(?:=>|:=|[:=](?!=)){_SPACE}"
+_QUOTED = r"(?P<quote>\\{0,15}(?:\"{3}|[\"'`]))(?P<value>(?!(?P=quote))[^\r\n]+?)(?<!\\)(?P=quote)"
+_CHAR = r"[^&\s\"'`<>#;,\\(){}]"
+_WORD = rf"{_CHAR}+(?!{_CHAR}|\()"
+_BARE = rf"\\{{0,15}}[\"']?(?P<value>{_WORD})"
+_QUOTED_OR_BARE = rf"(?P<quote>{_QUOTE})?(?P<value>(?(quote)(?:(?!(?P=quote))[^\r\n])+|{_WORD}))(?(quote)(?P=quote))"
 _XML_TEXT = "(?:[^<>&]|&(?!lt;))"
-_XML_START = rf"(?:<|&lt;)(?:[\w-]+:)?(?P<name>[\w.-]+)(?:\s{_XML_TEXT}*)?(?:>|&gt;)"
-_FORMS = (
-    # "The password": "…"
-    _form('"', rf"(?<!\\)(?P<q>\\{{0,15}}\")(?P<name>[^\"\\]+)(?P=q){_SPACE}:{_SPACE}(?=(?P=q))", _QUOTED),
-    # password: "…", password = '…', 'password' => '…'
-    _form('"', _NAME + _IS, _QUOTED),
-    _form("'", _NAME + _IS, _QUOTED),
-    # password=…
-    _form("=", rf"{_NAME}{_SPACE}=(?!=){_SPACE}", _BARE),
-    # {user: …, password: …}, (password: …)
-    _form(
-        ":",
-        rf"[{{,(]{_SPACE}(?P<name>[\w.-]+){_SPACE}:{_SPACE}",
-        rf"(?![A-Z]\w*!)(?P<value>[^\s,{{}}()\"'\[\]$\\]+)(?={_SPACE}[,}})])",
+_XML_START = rf"(?:<|&lt;)(?:[\w-]+:)?(?P<name>[\w.-]+)(?:\s{_XML_TEXT}{{0,500}})?(?:>|&gt;)"
+_NAMING = r"(?:name|key|id|header|field|param(?:eter)?|variable|property)"
+_OTHER_NAME = rf"(?<!\w)\w{{0,20}}?{_NAMING}{_IS}{_QUOTES}(?P<name>[\w.-]+){_QUOTES}"
+_AUTHORITY = r"(?<![\w+.-])[a-z][\w+.-]*:\\{0,15}/\\{0,15}/"
+_USER = r"[^\s/:@\"'<>?#\\()\[\]|*]"
+_ALTERNATING = rf"(?:(?:(?!\d){_USER})*\d+(?:(?!\d){_USER})+){{2}}"
+_LINE = r"^[ \t]*(?:- )?[\"']?(?P<name>[\w.-]+(?: key)?)[\"']?:[ \t]+"
+_LINE_VALUE = r"(?P<value>(?:(?:basic|bearer|token) )?[^\s\"'`|>{\[&*#!]\S*?)"
+_LINE_END = r"[ \t]*(?: #[^\r\n]*)?(?:[\r\n]|\Z)"
+_CODED = r"(?=[\w.+/~-]*(?:[\d=]|(?-i:[a-z][A-Z][\w.+/~-]*[a-z][A-Z])))"
+_KNOWN = "|".join(start + rest for start, rest in KNOWN)
+_KNOWN_STARTS = "|".join(start for start, _ in KNOWN)
+
+RULES = (
+    # password: "…", 'password' => '…', "The password": "…"
+    _rule(
+        "quoted value",
+        rf"(?:{_NAME}|(?<!\\)(?P<q>{_QUOTE})(?P<words>[^\"'\\\n]{{1,200}})(?P=q)(?=\s*[:=])){_IS}",
+        _QUOTED,
     ),
-    # 'password: …', "password: …"
-    _form("'", r"(?<=')(?P<name>[\w-]+): ?", r"(?P<value>[^\"'\r\n\\]+)(?=')"),
-    _form('"', r"(?<=\")(?P<name>[\w-]+): ?", r"(?P<value>[^\"'\r\n\\]+)(?=\\{0,15}\")"),
-    # password: |
-    _form("\n", rf"{_NAME}[\"']?: ?[|>][+-]?[ \t]{{0,20}}\r?\n[ \t]{{1,200}}", r"(?P<value>\S[^\r\n]*)"),
-    # password: ⏎ …
-    _form(
-        "\n",
-        rf"{_NAME}[\"']?:[ \t]{{0,20}}\r?\n[ \t]{{1,200}}(?:- )?",
-        r"(?P<value>(?=[^\s:]*[^A-Za-z_\s:-])[^\s:]+)(?=[ \t]{0,20}(?:[\r\n]|\Z))",
+    # password=…&, Server=db;Password=…;
+    _rule(
+        "field of a form",
+        r"(?:^[ \t]*(?:export |- |ENV )?|[?&;\"']\s*)(?P<name>[\w.%\[\]-]+)=(?!=)",
+        rf"\\{{0,15}}[\"']?(?P<value>(?:[^&;\s\"'`<>\\]|&(?![\w.%\[\]-]*=))+(?=;)|{_WORD})",
     ),
-    # name: password, value: …
-    _form("value", _OTHER_IS_NAME + _VALUE_IS, _QUOTED),
-    _form("value", _OTHER_IS_NAME + _VALUE_IS, _BARE),
-    # %22password%22%3A%22…
-    _form(
-        "%22",
-        r"%22(?P<name>[\w.-]+)%22(?:%20|\+)?%3A(?:%20|\+)?%22",
-        r"(?P<value>(?:[^&\s\"'%]|%(?!22))+)",
+    # password = …, run(password=…), {user: …, password: …}
+    _rule(
+        "assigned value",
+        rf"(?:{_NAME}{_SPACE}=(?!=)|[{{,(]{_SPACE}(?P<words>[\w.-]+){_SPACE}:(?=[^,;\r\n]{{0,200}}[,}})])){_SPACE}",
+        rf"(?![\[$]){_BARE}",
+        PLAIN,
     ),
-    # password%3D…
-    _form("%3", r"(?P<name>[\w.-]+)%3D", r"(?P<value>(?:[^&\s\"'%]|%(?!2[26]))+)"),
-    # <password>…</password>, also as &lt;password&gt;…
-    _form("/", _XML_START, rf"(?P<value>{_XML_TEXT}+)(?=(?:<|&lt;)/)"),
-    # <password><![CDATA[…]]></password>
-    _form("<![CDATA[", rf"{_XML_START}{_SPACE}<!\[CDATA\[", r"(?P<value>(?s:.+?))(?:\]\]>|\Z)"),
-    # <header name="password">…</header>
-    _form("</", rf"{_OTHER_IS_NAME}[^<>]*>", "(?P<value>[^<>]+)(?=</)"),
+    # -H 'Authorization: …'
+    _rule("quoted line", r"(?<=[\"'])(?P<name>[\w-]+): ?", r"(?P<value>[^\"'\r\n\\]+)(?=\\{0,15}[\"'])"),
+    # password: |⏎ …
+    _rule(
+        "next line",
+        rf"{_NAME}[\"']?:(?: ?[|>][+-]?)?[ \t]{{0,20}}\r?\n[ \t]{{1,200}}(?:- )?",
+        r"(?P<value>[^\s:]+)(?=[ \t]{0,20}(?:[\r\n]|\Z))",
+        PLAIN,
+    ),
+    # name: password⏎ value: …
+    _rule(
+        "name and value",
+        rf"{_OTHER_NAME}[^<>{{}}&]{{0,60}}?(?<![a-z])\w{{0,20}}?value{_IS}",
+        _QUOTED_OR_BARE,
+    ),
+    # set("password", "…")
+    _rule(
+        "argument of a call",
+        rf"[(\[]{_SPACE}(?:[\w.$]{{1,40}},{_SPACE})?(?P<q>{_QUOTE})(?P<name>[\w.$ -]{{1,100}})(?P=q){_SPACE},{_SPACE}",
+        rf"{_QUOTED}(?={_SPACE}[)\],])",
+        PLAIN,
+    ),
+    # --password …, login reports password …, proxy_set_header Authorization …
+    _rule(
+        "argument of a command",
+        r"(?:(?:login|user(?:name)?)\s{1,9}\S{1,100}\s{1,9}|header\s{1,9}|(?<!\S)--?)(?P<name>[\w-]+)\s{1,9}",
+        _QUOTED_OR_BARE,
+        PLAIN,
+    ),
+    # identified by '…'
+    _rule(
+        "name before a quoted value",
+        r"(?<!\w)(?P<name>identified by|[a-z_]{3,40})[ \t]{1,5}",
+        r"(?P<quote>[\"'])(?P<value>[^\s\"']+)(?P=quote)",
+        PLAIN,
+    ),
+    # %22password%22%3A%22…, password%3D…
+    _rule(
+        "percent-encoded",
+        r"(?:%22(?P<name>[\w.-]+)%22(?:%20|\+)?%3A(?:%20|\+)?%22|(?<![\w.-])(?P<words>[\w.-]+)%3D)",
+        r"(?P<value>(?:[^&\s\"'%]|%(?!2[26]))+)",
+    ),
+    # <password>…</password>, &lt;password&gt;…, <password><![CDATA[…]]>
+    _rule(
+        "XML element",
+        rf"{_XML_START}(?:{_SPACE}<!\[CDATA\[)?",
+        rf"(?P<value>(?<=<!\[CDATA\[).+?(?=\]\]>|\Z)|{_XML_TEXT}+(?=(?:<|&lt;)/))",
+    ),
+    # <header name="password">…</header>, <name>password</name><value>…</value>
+    _rule(
+        "named XML element",
+        rf"(?:{_OTHER_NAME}[^<>]{{0,200}}>|(?<=>)\s{{0,20}}(?P<words>[\w.-]{{1,200}})\s{{0,20}}</[^<>]{{1,60}}>\s{{0,20}}"
+        r"<[^<>]{0,100}value[\"']?>)",
+        "(?P<value>[^<>]+)(?=</)",
+    ),
     # Content-Disposition: form-data; name="password"
-    _form(
-        "form-data",
-        r"form-data;[^\r\n]{0,200}?\bname=[\"']?(?P<name>[^\"'\r\n;]{1,200})(?=[\"'\r\n;])[^\r\n]{0,500}"
+    _rule(
+        "part of a form",
+        r"form-data;\s{0,9}name=[\"']?(?P<name>[^\"'\r\n;]{1,200})[\"']?(?:;[^\r\n]{0,200})?"
         r"(?:\r?\n[^\r\n]{1,500}){0,9}(?:\r?\n){2}",
-        r"(?P<value>(?s:.+?))(?=\r?\n--|\Z)",
+        r"(?P<value>.+?)(?=\r?\n--|\Z)",
     ),
+    # postgres://reports:…@db, jdbc:oracle:thin:reports/…@//db
+    _rule(
+        "password in a URL",
+        rf"(?:{_AUTHORITY}{_USER}*:(?!(?:x|x-oauth-basic)?@)|(?<=thin:)[^\s/@]+/)",
+        r"(?P<value>[^\s/\"'<>?#\\]+)(?=@)",
+        evidence="credential",
+    ),
+    # https://…@example.com
+    _rule(
+        "token in a URL",
+        _AUTHORITY,
+        rf"(?P<value>(?={_ALTERNATING}|{_USER}{{25}}){_USER}+)(?=(?::(?:x|x-oauth-basic)?)?@)",
+        evidence="credential",
+    ),
+    # Basic …, Bearer …
+    _rule(
+        "authorization",
+        rf"(?<![\w-])(?:(?:basic|bearer) {_CODED}|(?:token|ssws) (?=(?:[^\s\d]*\d){{4}}))",
+        r"(?P<value>[\w.+/~=-]{8,})",
+        evidence="credential",
+    ),
+    # curl -u reports:…, login -u reports -p …
+    _rule(
+        "user of a command",
+        r"(?:\s(?:-u|--user)[ =][\"']?[^\s:\"']+:| -u ?[^\s:-]{1,100} -p ?(?=\S{3}))",
+        r"(?P<value>[^\s\"']+)",
+        evidence="credential",
+    ),
+    # https://hooks.slack.com/services/…, /bot…/sendMessage, ?code=…
+    _rule(
+        "address with a secret",
+        r"(?:hooks\.slack\.com/(?:services|workflows|triggers)/|/services/(?=T\w+/B\w+/)|/webhooks/(?=\d+/[\w-]{8})"
+        r"|/webhookb2/|/hooks/catch/|/bot(?=\d+:)|[?&]code=(?=(?:[^\d&]*\d){3}[\w%/+=.-]*)(?=[\w%/+=.-]{20}))",
+        r"(?P<value>\d+:[\w-]{8,}|[\w@/+=%~.-]+)",
+        evidence="static",
+    ),
+    # /token/…, hook.example.com/…
+    _rule(
+        "segment of a path",
+        r"(?:/(?!hooks?/)(?P<words>[\w-]{1,100})/|hooks?[a-z0-9.]{0,100}/(?:[\w-]{1,40}/){0,4})(?=[\w.~%+=-]{20})",
+        r"(?P<value>[\w.~%+=-]+)",
+        evidence="ambiguous",
+    ),
+    # ghp_…, sk_live_…, -----BEGIN PRIVATE KEY-----
+    _rule(
+        "known form",
+        rf"(?<![a-z0-9])(?=[\w.:-]{{18}}|-----BEGIN )(?-i:(?={_KNOWN_STARTS}))",
+        f"(?P<value>(?-i:{_KNOWN}))",
+        evidence="static",
+    ),
+    # X-Api-Key: …, among headers
+    _rule("header", r"^[ \t]*(?P<name>[\w.-]+)[ \t]*:[ \t]*", r"(?P<value>\S[^\r\n]*)"),
+    # password: …
+    _rule("line of a configuration", _LINE, rf"{_LINE_VALUE}(?<![,;])(?={_LINE_END})"),
+    _rule("line of a text", _LINE, rf"{_LINE_VALUE}(?=[ \t]*[,;]?{_LINE_END})", PLAIN),
 )
-_ANONYMOUS = (
-    # Authorization of a header whose name is elsewhere
-    (" ", re.compile(r"(?<![\w-])(?i:basic|bearer) (?P<value>(?=\S*(?:[\d=]|[a-z][A-Z]\S*[a-z][A-Z]))[\w.+/~=-]{8,})")),
-    ("curl", re.compile(r"\s(?:-u|--user)[ =][\"']?[^\s:\"']+:(?P<value>[^\s\"']+)")),
-    ("thin:", re.compile(r"(?<=thin:)[^\s/@]+/(?P<value>[^\s/@]+)(?=@)")),  # Oracle's JDBC
-)
-
-
-def _redact_anonymous(match: re.Match[str]) -> str:
-    return _with_marker(match, "value") if is_literal(match["value"]) else match[0]
-
-
-def _with_marker(match: re.Match[str], group: str) -> str:
-    start, end = match.start(group) - match.start(), match.end(group) - match.start()
-    return match[0][:start] + MARKER + match[0][end:]
-
-
-_USER_INFO = re.compile(
-    r"(?<![\w+.-])(?P<scheme>[A-Za-z][\w+.-]*):\\{0,15}/\\{0,15}/(?P<user>[^\s/:@\"'<>?#\\()\[\]|*]*)(?::(?P<password>[^\s/\"'<>?#\\]*))?@",
-    re.ASCII,
-)
-_NO_PASSWORDS = ("", "x", "x-oauth-basic")
-"""What stands for a password where the user is a token."""
-
-
-def _redact_user_info(match: re.Match[str]) -> str:
-    """A URL up to its host, without the password, or the token that stands in its place."""
-    user, password = unquote(match["user"]), match["password"] or ""
-    if password.lower() not in _NO_PASSWORDS:
-        return _with_marker(match, "password") if is_literal(password) else match[0]
-    is_token = is_literal(user) and (
-        any(map(str.isdigit, user)) or len(user) > 24
-        if match["scheme"].lower().endswith(("http", "https"))
-        else looks_generated(user)
-    )
-    return _with_marker(match, "user") if is_token else match[0]
-
-
-def _redact_lines(text: str, *, are_headers: bool) -> str:
-    """Redacts what stands behind a name on a line of its own: among headers, in YAML.
-
-    A header's value is the rest of its line, which may be nothing. Elsewhere a line may be a sentence: there the value
-    is one word, and no plain one if no other line has a name.
-    """
-    are_headers = are_headers or bool(_REQUEST.match(text))
-    pattern = _HEADER if are_headers else _LINE
-    lines = text.splitlines(keepends=True)
-    matches = [pattern.match(line) for line in lines]
-    is_prose = sum(match is not None for match in matches) < 2
-    for index, (line, match) in enumerate(zip(lines, matches, strict=True)):
-        if match is None:
-            are_headers = are_headers and (index == 0 or not line.isspace())  # a body follows
-            continue
-        value = match["value"].rstrip() if are_headers else match["value"].split(" #")[0].rstrip(" \t,")
-        if _is_secret(match["name"], value) and (are_headers or _is_word(value, may_be_plain=not is_prose)):
-            start = match.start("value")
-            lines[index] = line[:start] + MARKER + line[start + len(value) :]
-    return "".join(lines)
-
-
+*_ANYWHERE, _HEADER, _CONFIGURATION_LINE, _TEXT_LINE = RULES
+_NAMED = [rule for rule in _ANYWHERE if "name" in rule.before.groupindex]
+_OTHERS = [rule for rule in _ANYWHERE if "name" not in rule.before.groupindex]
 _REQUEST = re.compile(r"\s*(?:[A-Z]{3,7} \S+ )?HTTP/\d")
-_HEADER = re.compile(r"[ \t]*(?P<name>[\w.-]+)[ \t]*:[ \t]*(?P<value>[^\r\n]*)", re.ASCII)
-_LINE = re.compile(
-    r"[ \t]*(?:- )?[\"']?(?P<name>[\w.-]+(?: [Kk]ey)?)[\"']?:[ \t]+(?P<value>[^\s\"'|>{\[&*#!][^\r\n]*)", re.ASCII
-)
+_BLANK_LINE = re.compile(r"(?<=\S)[ \t]*\r?\n[ \t]*\r?\n")
 
 
-def _is_word(text: str, *, may_be_plain: bool) -> bool:
-    word = without_scheme(text)
-    return not re.search(r"\s", word) and (may_be_plain or not word.strip(".,;:!?").isalpha())
+def _redact_within(text: str, *, is_headers: bool) -> str:
+    """Redacts what the rules find within a text."""
+    lowered = text.lower()
+    if any(root in lowered for root in ROOTS):
+        if is_headers or _REQUEST.match(text):
+            end = blank.start() if (blank := _BLANK_LINE.search(text)) else len(text)  # a body follows
+            text = _apply(_HEADER, text[:end]) + _redact_lines(text[end:])
+        else:
+            text = _redact_lines(text)
+        for rule in _NAMED:
+            text = _apply(rule, text)
+    for rule in _OTHERS:
+        text = _apply(rule, text)
+    return text
+
+
+def _redact_lines(text: str) -> str:
+    """Redacts what stands behind a name on a line of its own. A text with a single name may be prose."""
+    if len(_TEXT_LINE.before.findall(text)) > 1:
+        text = _apply(_CONFIGURATION_LINE, text)
+    return _apply(_TEXT_LINE, text)
+
+
+def _apply(rule: Rule, text: str) -> str:
+    """Puts the marker in the place of each secret that a rule finds."""
+    parts = []
+    done = position = 0
+    while found := rule.before.search(text, position):
+        position = max(found.end(), position + 1)
+        groups = found.groupdict()
+        name = groups.get("name") or groups.get("words") or ""
+        kind = kind_of(name)
+        if (name or not rule.evidence) and kind not in SECRET_KINDS:
+            continue
+        if not (match := rule.value.match(text, found.end())):
+            continue
+        position = max(position, match.end())
+        value = match["value"]
+        if rule.exceptions and rule.exceptions.fullmatch(value):
+            continue
+        redacted = MARKER if rule.evidence == "static" else without_secret(value, name, rule.evidence or kind)
+        if redacted != value:
+            parts += [text[done : match.start("value")], redacted]
+            done = match.end("value")
+    return "".join((*parts, text[done:]))
 
 
 # --- Many documents ---------------------------------------------------------------------------------------------------
 
-
-def suspects(documents: Sequence[str]) -> list[int]:
-    """Indexes of the documents in which `redact` might find something: a quick look, often too careful.
-
-    Args:
-        documents: JSON with no spaces between.
-    """
-    if sum(map(len, documents)) < _WORTH_A_LOOK:
-        return list(range(len(documents)))
-    # A line break is never in JSON that is written on one line. Here it says that a name has nothing but a placeholder.
-    texts = pc.replace_substring_regex(pa.array(documents, pa.binary()), _PLACEHOLDER_ONLY, b"\n")
-    found = pc.match_substring_regex(texts, _SUSPICIOUS)
-    return [int(index) for index in pc.indices_nonzero(found).to_pylist()]
-
-
-_WORTH_A_LOOK = 30_000
-"""Bytes. Below, it takes longer to prepare the look than to search the documents."""
-
-# For RE2, which reads each character once, whatever the expression. Whatever `redact` finds stands behind the name of a
-# credential, which no letter follows, or begins as a known one does, or is in a URL. JSON within JSON can write letters
-# as escapes.
-_PLACEHOLDER_ONLY = r'":"(?:Bearer |Basic )?\{\{[A-Za-z][\w.]*\}\}"'
+_MIN_CHARS = 30_000
+"""Characters. It takes longer to prepare the patterns than to search fewer."""
+# For RE2, which reads each character once, whatever the pattern.
+_SHORT = r"[\w .-]{0,19}"  # `_may_hold` nothing
+_NO_VALUE = r'"=?(?:Bearer |Basic )?\{\{[^{}"\\]{0,99}\}\}"'
+_NO_LITERAL = (
+    rf'(?:":)?\{{(?:"(?:id|label|name|type|classification)":"{_SHORT}",?)*(?:"source":"encrypted","value":"[^"\\]*"'
+    rf'|"source":"(?:userInput|jsonPath)","value":"(?:{_SHORT}|\$(?:\.\w+|\.\*|\[\d+\]|\[\*\])+)"'
+    rf'|(?:"source":"static",)?"value":{_NO_VALUE})?\}}|":{_NO_VALUE}|"secrets":\{{"items":\['
+)
+"""Parts of the documented structure in which no literal is named."""
 _SUSPICIOUS = "|".join(
     (
         rf"(?i:{CREDENTIAL}_?[^a-z_\n])",
         rf"(?i:{AMBIGUOUS}_?[^a-z0-9_\n])",
-        *(start for start, _ in KNOWN),
-        *(f"(?i:{start})" for start, _, _ in KNOWN_IN_PATHS),
-        r":\\*/\\*/[^/\s\"]*@",
-        r"(?i:basic) |curl|thin:",
-        r"\\\\u",
+        r"[\w.@%+-]:(?:[^\s/]|/[^/])",  # user:password
+        r":\\*/\\*/[^/\s\"]*@",  # a URL with a user
+        r"(?i:(?:basic|bearer|token|ssws) |curl| -u|thin:)",
+        r"(?i:/services/T|/webhooks/|/webhookb2/|/bot[0-9]|hooks?[a-z0-9.]*/|[?&]code=)",
+        r'(?i:"classification":"secret")',
+        r"\\\\u",  # a letter of JSON within JSON, written as an escape
+        f"(?:{_KNOWN_STARTS})",
     )
 )
+
+
+def suspects(texts: Sequence[str]) -> list[int]:
+    """Indexes of the documents in which `redact` may find something. Others need not be parsed.
+
+    Args:
+        texts: JSON without spaces between its parts.
+    """
+    if sum(map(len, texts)) < _MIN_CHARS:
+        return list(range(len(texts)))
+    # JSON on one line has no line break. Here one says that a name has no literal.
+    without_references = pc.replace_substring_regex(pa.array(texts, pa.binary()), _NO_LITERAL, b"\n")
+    found = pc.match_substring_regex(without_references, _SUSPICIOUS)
+    return [int(index) for index in pc.indices_nonzero(found).to_pylist()]

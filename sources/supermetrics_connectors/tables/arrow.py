@@ -1,12 +1,12 @@
-"""Records to Arrow tables with a declared schema, plus a column for every field that the API has added since."""
+"""Records to Arrow tables with a declared schema, and a column for every field that the API has added since."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 
-from ..api.checks import Record
 from ..documents.json_text import canonical_json
+from ..records import Record
 
 _ARROW_TYPES = {
     "text": pa.string(),
@@ -17,39 +17,36 @@ _ARROW_TYPES = {
 }
 
 
-_NONE: Mapping[str, Any] = {}
-
-
-def to_table(
-    rows: Sequence[Record], schema: pa.Schema, types: dict[str, str], constants: Mapping[str, Any] = _NONE
+def to_arrow(
+    rows: Sequence[Record], schema: pa.Schema, types: dict[str, str], constants: Mapping[str, Any]
 ) -> pa.Table:
-    """Builds one Arrow table: the declared columns, then one for each field beyond them.
+    """Builds one Arrow table: the declared columns, then one column for each other field.
 
     Args:
         rows: Records by column name.
         schema: The declared columns.
-        types: dlt data types that columns beyond `schema` have so far, by column; types found for the first time are
-            added. A value that does not fit its column's type goes to a column of its own, `<name>__v_<type>`, as in
-            dlt's own variants.
-        constants: Values of columns of `schema` that are the same in every row.
+        types: dlt data types of existing columns, by name; types of new columns are added. A value that does not fit
+            the type of its column goes to a column `<name>__v_<type>`, like dlt's own variants.
+        constants: Values of declared columns that are the same in every row.
     """
     names: set[str] = set().union(*rows)
-    columns = {field.name: _column(field, names, rows, constants) for field in schema}
+    columns = {field.name: _declared_column(field, names, rows, constants) for field in schema}
     fields = list(schema)
     for name in sorted(names.difference(columns)):
         values = [row.get(name) for row in rows]
-        if (kind := _kind(values)) is None:
+        if (kind := _data_type(values)) is None:
             continue
         types.setdefault(name, kind)
         for column, part in _by_column(name, values, types).items():
-            kind = types[column] if types[column] in _ARROW_TYPES else _kind(part) or "text"
+            kind = types[column] if types[column] in _ARROW_TYPES else _data_type(part) or "text"
             columns[column] = _array(part, kind)
             fields.append(pa.field(column, _ARROW_TYPES[kind]))
     return pa.Table.from_arrays(list(columns.values()), schema=pa.schema(fields))
 
 
-def _column(field: pa.Field, names: set[str], rows: Sequence[Record], constants: Mapping[str, Any]) -> pa.Array:
-    """The values of a declared column."""
+def _declared_column(
+    field: pa.Field, names: set[str], rows: Sequence[Record], constants: Mapping[str, Any]
+) -> pa.Array:
     if field.name in constants:
         return pa.repeat(pa.scalar(constants[field.name], field.type), len(rows))
     if field.name not in names:
@@ -58,17 +55,17 @@ def _column(field: pa.Field, names: set[str], rows: Sequence[Record], constants:
 
 
 def _by_column(name: str, values: Sequence[Any], types: dict[str, str]) -> dict[str, list[Any]]:
-    """The values spread over their column and its variants: what fits the column stays there."""
+    """Distributes values over their column and its variants: what fits the column stays there."""
     parts: dict[str, list[Any]] = {}
     for index, value in enumerate(values):
-        if (kind := _kind([value])) is not None:
+        if (kind := _data_type([value])) is not None:
             column = _column_for(name, kind, types)
             parts.setdefault(column, [None] * len(values))[index] = value
     return parts
 
 
-def _kind(values: Sequence[Any]) -> str | None:
-    """The dlt data type that holds all values; None when there is none to hold."""
+def _data_type(values: Sequence[Any]) -> str | None:
+    """The dlt data type that holds all values; None without a value."""
     kinds = {type(value) for value in values if value is not None}
     if not kinds:
         return None
@@ -82,11 +79,10 @@ def _kind(values: Sequence[Any]) -> str | None:
 
 
 def _column_for(name: str, kind: str, types: dict[str, str]) -> str:
-    """The column that takes values of this kind."""
     existing = types[name]
     if existing in ("json", "text", kind) or (existing, kind) == ("double", "bigint"):
         return name
-    if existing not in _ARROW_TYPES:  # a type that the user gave it: the destination casts
+    if existing not in _ARROW_TYPES:  # a type that the user has set: the destination casts
         return name
     variant = f"{name}__v_{kind}"
     types.setdefault(variant, kind)
@@ -98,6 +94,6 @@ def _array(values: Sequence[Any], kind: str) -> pa.Array:
         return pa.array([None if value is None else canonical_json(value).decode() for value in values], pa.string())
     if kind == "text":
         values = [value if isinstance(value, (str, type(None))) else canonical_json(value).decode() for value in values]
-    if kind == "double":  # Arrow refuses integers above 2^53, which no double can tell apart
+    if kind == "double":  # Arrow refuses integers above 2^53, which not every double can represent
         values = [None if value is None else float(value) for value in values]
     return pa.array(values, _ARROW_TYPES[kind])

@@ -1,0 +1,55 @@
+"""`supermetrics-connectors overview`."""
+
+from datetime import datetime
+from typing import Any
+
+import click
+
+from ..run.exit_codes import Exit
+from .reading import reading_command
+
+_TITLES = {
+    "team": "team",
+    "connector_identifier": "connector",
+    "name": "name",
+    "last_edited_at": "last edited",
+    "versions": "versions",
+    "authentication_type": "authentication",
+    "hosts": "hosts",
+    "report_types": "reports",
+    "fields": "fields",
+    "static_secrets": "static secrets",
+    "error_rate": "errors",
+}
+
+
+@click.command()
+@reading_command
+def overview(destination: str, dataset: str, as_json: bool) -> int:
+    """Print one row per connector: last edit, versions, authentication, hosts, report types, secrets, error rate.
+
+    An empty cell is unknown: configurations need `load --include-configs`, error rates `load --include-logs`.
+    """
+    from ..read.overview import read_overview
+    from . import console
+
+    rows = read_overview(destination, dataset)
+    if as_json:
+        console.show_json({"connectors": rows})
+    else:
+        console.show_table(
+            [{name: _cell(value) for name, value in _with_team(row).items()} for row in rows], _TITLES, wrap=True
+        )
+    return Exit.OK
+
+
+def _with_team(row: dict[str, Any]) -> dict[str, Any]:
+    return row | {"team": row["team_name"] or row["team_id"]}
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d}"
+    if isinstance(value, float):
+        return f"{value:.0%}"
+    return ", ".join(value) if isinstance(value, list) else value

@@ -1,0 +1,46 @@
+"""What the commands that read a dataset share: their options, and the form of an error."""
+
+from collections.abc import Callable
+from datetime import datetime, timezone
+from functools import wraps
+from typing import Any
+
+import click
+
+from ..read.errors import ReadError
+from .options import dataset_option, debug_option, destination_option, json_option
+
+
+def reading_command(command: Callable[..., int]) -> Callable[..., int]:
+    """Adds `--destination`, `--dataset`, `--json` and `--debug`; a question without an answer is a usage error."""
+
+    @wraps(command)
+    def read(**arguments: Any) -> int:
+        try:
+            return command(**arguments)
+        except ReadError as error:
+            raise click.ClickException(str(error)) from None
+
+    for option in (debug_option, json_option, dataset_option, destination_option):
+        read = option(read)
+    return read
+
+
+def moment_option(name: str, about: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """An option for a moment: `24h`, `7d` or a time in ISO 8601."""
+    return click.option(
+        name, callback=_moment, metavar="WHEN", help=f"{about} 30m, 24h, 7d, 2w, or a time in ISO 8601."
+    )
+
+
+def _moment(_context: click.Context, _parameter: click.Parameter, text: str | None) -> datetime | None:
+    from ..read.history import parse_moment
+
+    if text is None:
+        return None
+    try:
+        return parse_moment(text, datetime.now(timezone.utc))
+    except ValueError:
+        raise click.BadParameter(
+            f"{text!r} is neither a duration such as 30m, 24h, 7d or 2w nor a time such as 2026-11-25T08:00:00Z."
+        ) from None

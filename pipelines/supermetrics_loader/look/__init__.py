@@ -1,1 +1,0 @@
-"""Looks at what was loaded: the report, differences between versions, the command that shows rows."""

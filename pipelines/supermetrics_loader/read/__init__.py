@@ -1,0 +1,1 @@
+"""Reads what was loaded: queries, connectors as of a moment, differences, changes, the overview, exports."""

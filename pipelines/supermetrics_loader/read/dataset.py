@@ -1,0 +1,342 @@
+"""Opens a loaded dataset read-only and answers SQL: the destination's own, or DuckDB's for tables in files."""
+
+import re
+import shlex
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import duckdb
+import pyarrow as pa
+import pyarrow.dataset as arrow_dataset
+import sqlglot
+from dlt.common.destination.exceptions import DestinationUndefinedEntity
+from dlt.destinations.exceptions import DatabaseException, DatabaseUndefinedRelation
+from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
+from dlt.destinations.impl.filesystem.filesystem import FilesystemClient
+from dlt.destinations.sql_client import SqlClientBase
+from pyarrow import parquet
+from sqlglot import expressions
+
+from supermetrics_connectors.interface import (
+    CHANGES_VIEW,
+    SNAPSHOT_COLUMN,
+    TABLES,
+    DestinationStrategy,
+    MissingTableError,
+    SupermetricsConfigurationError,
+    changes_query,
+    choose_strategy,
+    open_delta_table,
+    use_utc,
+)
+
+from ..run.pipeline import database_file, make_destination, named_dataset, refuse_ambiguous_names
+from .errors import NothingLoadedError, QueryError
+
+LOADS = "_dlt_loads"
+"""dlt's table of completed load packages."""
+_PARAMETER = re.compile(r"(?<![:\w\\]):(?=\w+(?![\w:]))")
+"""What SQLAlchemy takes for a parameter."""
+
+
+class QueryResult(NamedTuple):
+    """The answer to a query.
+
+    Attributes:
+        columns: Names of the columns.
+        rows: Values in the order of the columns.
+    """
+
+    columns: list[str]
+    rows: Sequence[Sequence[Any]]
+
+
+class Dataset(ABC):
+    """A dataset that is open for reading.
+
+    Attributes:
+        name: Its name.
+        location: Its destination, without credentials.
+        dialect: sqlglot's name of its SQL, such as `duckdb` or `postgres`.
+        is_guarded: Whether the session itself refuses writes.
+    """
+
+    is_guarded = True
+
+    def __init__(self, name: str, location: str, dialect: str, strategy: DestinationStrategy) -> None:
+        self.name, self.location, self.dialect = name, location, dialect
+        self._strategy = strategy
+        self._columns: dict[str, list[str]] = {}
+
+    @abstractmethod
+    def table(self, name: str) -> str:
+        """The qualified name of a table, as SQL."""
+
+    @abstractmethod
+    def column(self, name: str) -> str:
+        """The quoted name of a column, as SQL."""
+
+    @abstractmethod
+    def query(self, sql: str, *values: Any) -> QueryResult:
+        """Answers a query.
+
+        Args:
+            sql: SQL of the dialect, with `%s` for each value.
+            values: The values.
+
+        Raises:
+            MissingTableError: A table does not exist.
+        """
+
+    @property
+    def how_to_open(self) -> str:
+        """How another program opens the data; "" if this module knows no command for it."""
+        return ""
+
+    def json_text(self, column: str) -> str:
+        """SQL for a JSON column as text, which keeps every digit of its numbers."""
+        return self._strategy.json_text.format(column)
+
+    def json_constant(self, text: str) -> str:
+        """SQL for a constant of the type of JSON columns."""
+        return self._strategy.json_constant.format(text)
+
+    def columns(self, table: str) -> list[str]:
+        """The table's columns in the destination, in lower case; empty if the table does not exist."""
+        if table not in self._columns:
+            try:
+                names, _ = self.query(f"SELECT * FROM {self.table(table)} WHERE 1 = 0")  # noqa: S608 - our own names
+            except MissingTableError:
+                names = []
+            self._columns[table] = [name.lower() for name in names]
+        return self._columns[table]
+
+    @cached_property
+    def tables(self) -> list[str]:
+        """Names of the existing tables and views that this project documents."""
+        return [name for name in (*TABLES, CHANGES_VIEW) if self.columns(name)]
+
+    @cached_property
+    def complete_sync(self) -> str:
+        """SQL condition on a row of `team_syncs`: the listing was complete and its load package is complete.
+
+        Without a row in `_dlt_loads` nothing is concluded from that table.
+        """
+        if not self.columns(LOADS) or not self.query(f"SELECT COUNT(*) FROM {self.table(LOADS)}").rows[0][0]:  # noqa: S608 - our own names
+            return "status = 'ok'"
+        return f"status = 'ok' AND _dlt_load_id IN (SELECT load_id FROM {self.table(LOADS)} WHERE status = 0)"  # noqa: S608 - our own names
+
+    @property
+    def changes_query(self) -> str:
+        """The SELECT of `connector_changes`, for a dataset without the view."""
+        return changes_query(self.table, self.column, self.json_constant, has_loads=bool(self.columns(LOADS)))
+
+    def answer(self, sql: str) -> QueryResult:
+        """Answers a query of the user, in which tables need no schema.
+
+        Raises:
+            QueryError: The database refused it.
+        """
+        try:
+            return self.query(self._qualified(sql))
+        except (DatabaseException, MissingTableError, duckdb.Error) as error:
+            raise QueryError(str(error).strip()) from None
+
+    def _qualified(self, sql: str) -> str:
+        return sql
+
+
+class SqlDataset(Dataset):
+    """Tables of a database."""
+
+    def __init__(self, name: str, client: SqlClientBase[Any], location: str, strategy: DestinationStrategy) -> None:
+        super().__init__(name, location, client.capabilities.sqlglot_dialect or "", strategy)
+        self._client = client
+        self._set_up()
+
+    def table(self, name: str) -> str:
+        """See `Dataset`."""
+        return self._client.make_qualified_table_name(name)
+
+    def column(self, name: str) -> str:
+        """See `Dataset`."""
+        return self._client.escape_column_name(name)
+
+    def query(self, sql: str, *values: Any) -> QueryResult:
+        """See `Dataset`."""
+        try:
+            with self._client.execute_query(self._literal_colons(sql), *values) as cursor:
+                return QueryResult(_column_names(cursor.native_cursor), cursor.fetchall())
+        except DatabaseUndefinedRelation as error:
+            raise MissingTableError(str(error)) from None
+
+    @property
+    def how_to_open(self) -> str:
+        """See `Dataset`."""
+        file = database_file(self._client.credentials, self.name)
+        if not file:
+            return ""
+        program = "sqlite3 -readonly" if self.dialect == "sqlite" else "duckdb -readonly"
+        return f"{program} {shlex.quote(str(file))}"
+
+    def _set_up(self) -> None:
+        is_file = isinstance(self._client.credentials, DuckDbCredentials)
+        self.is_guarded = is_file or self.dialect in ("postgres", "sqlite", "mysql")
+        statements = {
+            "duckdb": ["SET TimeZone = 'UTC'", "SET python_enable_replacements = false"],
+            "sqlite": ["PRAGMA query_only = ON"],
+            "mysql": ["SET SESSION TRANSACTION READ ONLY", f"USE {self._client.fully_qualified_dataset_name()}"],
+        }
+        for statement in statements.get(self.dialect, ()):
+            self._client.execute_sql(statement)
+
+    def _literal_colons(self, sql: str) -> str:
+        return _PARAMETER.sub(r"\\:", sql) if self.dialect in ("sqlite", "mysql") else sql
+
+    def _qualified(self, sql: str) -> str:
+        """ClickHouse has no schemas: dlt writes the dataset into each table's name."""
+        if self.dialect != "clickhouse":
+            return sql
+        tree = sqlglot.parse_one(sql, read=self.dialect)
+        for table in list(tree.find_all(expressions.Table)):
+            if table.name in self.tables and not table.db:
+                name = sqlglot.to_table(self.table(table.name), dialect=self.dialect)
+                table.replace(expressions.alias_(name, table.alias_or_name, table=True))
+        return tree.sql(dialect=self.dialect)
+
+
+class FilesDataset(Dataset):
+    """Tables in files, read by DuckDB: dlt would read them by extensions that DuckDB has to download."""
+
+    def __init__(self, client: FilesystemClient, location: str, strategy: DestinationStrategy) -> None:
+        super().__init__(client.dataset_name, location, "duckdb", strategy)
+        self._client = client
+        self._connection = duckdb.connect()
+        self._schema = self.column(self.name)
+        self._connection.execute(f"CREATE SCHEMA {self._schema}; USE {self._schema}")
+        self._connection.execute("SET TimeZone = 'UTC'; SET python_enable_replacements = false")
+        # pushed down, a comparison of texts meets Delta's statistics, which have another Arrow layout, and fails
+        self._connection.execute("SET disabled_optimizers = 'filter_pushdown'")
+        self.add(LOADS, self._loads())
+
+    def add(self, name: str, files: Any) -> None:
+        """Adds a table.
+
+        Args:
+            name: Its name.
+            files: What DuckDB can scan: an Arrow table or dataset, or a relation.
+        """
+        self._connection.register(f"files_of_{name}", files)
+        self._connection.execute(f"CREATE VIEW {self.table(name)} AS FROM files_of_{name}")
+
+    def table(self, name: str) -> str:
+        """See `Dataset`."""
+        return f"{self._schema}.{name}"
+
+    def column(self, name: str) -> str:
+        """See `Dataset`."""
+        return f'"{name}"'
+
+    def query(self, sql: str, *values: Any) -> QueryResult:
+        """See `Dataset`."""
+        try:
+            cursor = self._connection.execute(sql.replace("%s", "?") if values else sql, values)
+        except duckdb.CatalogException as error:
+            raise MissingTableError(str(error)) from None
+        return QueryResult([column[0] for column in cursor.description or ()], cursor.fetchall())
+
+    def close(self) -> None:
+        """Closes DuckDB."""
+        self._connection.close()
+
+    def _loads(self) -> pa.Table:
+        """`_dlt_loads` as in a database: dlt writes one file per completed load package, named after its load id."""
+        load_ids = [Path(file).stem.rpartition("__")[2] for file in _files(self._client, LOADS, ".jsonl")]
+        return pa.table({"load_id": pa.array(load_ids, pa.string()), "status": [0] * len(load_ids)})
+
+
+@contextmanager
+def open_dataset(destination: Any, dataset: str, *, allow_snapshots: bool = False) -> Iterator[Dataset]:
+    """Opens a dataset read-only: no file is made, and other processes can read a DuckDB file at the same time.
+
+    Args:
+        destination: A dlt destination, or its name as for `make_pipeline`.
+        dataset: The dataset's name.
+        allow_snapshots: Whether the dataset may hold snapshots instead of a mirror of the API.
+
+    Raises:
+        NothingLoadedError: There is no such file or folder.
+        SupermetricsConfigurationError: The dataset holds snapshots, or its name is not the destination's.
+    """
+    if destination == "duckdb":
+        refuse_ambiguous_names(dataset)
+    target = make_destination(destination)
+    named = named_dataset(target, dataset)
+    client: Any = named.destination_client
+    if isinstance(client, FilesystemClient):
+        with client, closing(_open_files(client, target, dataset)) as data:
+            yield _checked(data, allow_snapshots)
+        return
+    location = str(client.config)
+    credentials = client.config.credentials
+    if isinstance(credentials, DuckDbCredentials):
+        credentials.read_only = True
+    file = database_file(credentials, dataset)
+    if file and not file.exists():
+        raise NothingLoadedError(dataset, location)
+    sql_client = use_utc(named.sql_client)
+    if sql_client.capabilities.sqlglot_dialect == "postgres":  # a startup option, as it outlasts a reset
+        options = credentials.get_query().get("options", "")
+        credentials.query = {**(credentials.query or {}), "options": f"{options} -cdefault_transaction_read_only=on"}
+    strategy = choose_strategy(target, snapshot=allow_snapshots, capabilities=client.capabilities)
+    with sql_client:
+        yield _checked(SqlDataset(dataset, sql_client, location, strategy), allow_snapshots)
+
+
+def _open_files(client: FilesystemClient, target: Any, dataset: str) -> FilesDataset:
+    """The Delta tables of a dataset, or else its plain files."""
+    location = client.make_remote_url(client.dataset_path)
+    # looked for by dlt's own client of the files: delta-rs has settings of its own for buckets, and waits for minutes
+    logs = {name: client.pathlib.join(client.get_table_dir(name), "_delta_log") for name in TABLES}
+    deltas = [str(name) for name, log in logs.items() if client.fs_client.exists(log)]
+    plain = {} if deltas else {name: files for name in TABLES if (files := _files(client, name, ".parquet"))}
+    if not deltas and not plain:
+        raise NothingLoadedError(dataset, location)
+    strategy = choose_strategy(target, "delta" if deltas else None, snapshot=not deltas)
+    data = FilesDataset(client, location, strategy)
+    for name in deltas:
+        data.add(name, open_delta_table(client, name).to_pyarrow_dataset())
+    for name, files in plain.items():
+        data.add(name, _parquet(client.fs_client, files))
+    return data
+
+
+def _files(client: FilesystemClient, table: str, suffix: str) -> list[str]:
+    with suppress(FileNotFoundError, DestinationUndefinedEntity):
+        return [file for file in client.list_table_files(table) if file.endswith(suffix)]
+    return []
+
+
+def _parquet(file_system: Any, files: list[str]) -> Any:
+    """Plain files as one Arrow dataset; a column that an older file lacks is null in its rows."""
+    schemas = [parquet.read_schema(file_system.open(file)) for file in files]
+    schema = pa.unify_schemas(schemas, promote_options="permissive")
+    return arrow_dataset.dataset(files, schema, format="parquet", filesystem=file_system)
+
+
+def _column_names(cursor: Any) -> list[str]:
+    """Names of a cursor's columns, of which two may be equal."""
+    return list(cursor.keys()) if hasattr(cursor, "keys") else [column[0] for column in cursor.description or ()]
+
+
+def _checked(data: Dataset, allow_snapshots: bool) -> Dataset:
+    if not allow_snapshots and SNAPSHOT_COLUMN.name in data.columns("connectors"):
+        raise SupermetricsConfigurationError(
+            f"{data.location} holds snapshots: each run appends its full listing. Only `sql` reads snapshots; other "
+            "commands read a mirror of the API. Load without --snapshot into another dataset (--dataset)"
+        )
+    return data

@@ -1,0 +1,126 @@
+"""Compares two versions of configurations, of one connector or of two."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from difflib import unified_diff
+from typing import Any
+
+from rich.text import Text
+
+from supermetrics_connectors.interface import compare_json, render
+
+from ..sanitize import sanitize
+from .dataset import open_dataset
+from .errors import NoVersionError
+from .history import ConnectorHistory, Version, pretty_json
+from .team_names import ConnectorKey
+
+_STYLES = {"+++": "bold", "---": "bold", "@@": "cyan", "+": "green", "-": "red"}
+
+
+@dataclass(frozen=True)
+class VersionDiff:
+    """Two versions with their documents.
+
+    Attributes:
+        keys: The connector of each version; twice the same for two versions of one connector.
+        before: The version to compare with; None if the connector has a single version.
+        after: The version to compare.
+        documents: The parsed JSON of both.
+    """
+
+    keys: tuple[ConnectorKey, ConnectorKey]
+    before: Version | None
+    after: Version
+    documents: tuple[Any, Any]
+
+    def lines(self) -> Iterator[str]:
+        """A unified diff of the JSON with sorted keys, one member per line; safe to print."""
+        titles = str(self.before), str(self.after)
+        if self.keys[0] != self.keys[1]:
+            titles = f"{self.keys[0]}, {titles[0]}", f"{self.keys[1]}, {titles[1]}"
+        before, after = (pretty_json(document).split("\n") for document in self.documents)
+        return map(sanitize, unified_diff(before, after, titles[0], titles[1], lineterm=""))
+
+    def styled(self) -> Text:
+        """The lines in colours, or a sentence if there are none."""
+        if not self.before:
+            return Text(
+                f"There is one version so far, {self.after}, and no earlier one to compare it with. "
+                "The load after the next edit adds another."
+            )
+        shown = Text("\n").join(Text(line, style=_style(line)) for line in self.lines())
+        return shown or Text(f"{self.before} and {self.after} have the same content.")
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON: the connectors, both versions, and each place at which they differ."""
+        return {
+            **vars(self.keys[0]),
+            "with": vars(self.keys[1]) if self.keys[0] != self.keys[1] else None,
+            "from": vars(self.before) if self.before else None,
+            "to": vars(self.after),
+            "changes": [
+                {"change": each.kind, "path": render(each.path), "from": each.before, "to": each.after}
+                for each in compare_json(*self.documents)
+            ],
+        }
+
+
+def _style(line: str) -> str:
+    return next((style for start, style in _STYLES.items() if line.startswith(start)), "")
+
+
+def compare_versions(
+    destination: Any,
+    dataset: str,
+    team_id: int,
+    connector: str,
+    before: str | None = None,
+    after: str | None = None,
+    other: tuple[int, str] | None = None,
+) -> VersionDiff:
+    """Reads two versions from a dataset and compares them.
+
+    Args:
+        destination: As for `open_dataset`.
+        dataset: The dataset's name.
+        team_id: The team.
+        connector: The connector's identifier.
+        before: The version to compare with, by name or number. Default: the version before `after`; with `other`, the
+            newest.
+        after: The version to compare, of `other` if that is given. Default: the newest.
+        other: Another connector: its team and identifier.
+
+    Returns:
+        The difference. `before` is None for a connector with a single version, unless a version was asked for.
+
+    Raises:
+        NothingLoadedError: Nothing has been loaded there.
+        NoVersionError: There is no such version, or none before it.
+        BrokenVersionError: Somebody edited the JSON of a version into what is no JSON.
+        SupermetricsConfigurationError: The dataset cannot be read.
+    """
+    with open_dataset(destination, dataset) as data:
+        history = ConnectorHistory(data, team_id, connector)
+        if other:
+            return _compare_connectors(history, ConnectorHistory(data, *other), before, after)
+        return _compare(history, before, after)
+
+
+def _compare(history: ConnectorHistory, before: str | None, after: str | None) -> VersionDiff:
+    newer = history.find(after)
+    keys = history.key, history.key
+    if not (before or after) and len(history.versions) == 1:
+        document = history.document(newer)
+        return VersionDiff(keys, None, newer, (document, document))
+    if not before and newer.number == 1:
+        raise NoVersionError(f"Before {newer} there is no version of {history.key} to compare it with.")
+    older = history.find(before) if before else history.versions[newer.number - 2]
+    return VersionDiff(keys, older, newer, (history.document(older), history.document(newer)))
+
+
+def _compare_connectors(
+    first: ConnectorHistory, second: ConnectorHistory, before: str | None, after: str | None
+) -> VersionDiff:
+    older, newer = first.find(before), second.find(after)
+    return VersionDiff((first.key, second.key), older, newer, (first.document(older), second.document(newer)))

@@ -1,0 +1,57 @@
+"""Names of connectors as names of files that every file system takes, and back."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import PurePosixPath
+
+_MAX_CHARS = 200
+"""Characters of one part of a path, of the 255 that file systems take."""
+_RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])", re.IGNORECASE)
+"""Devices on Windows, also with an extension."""
+_UNSAFE = re.compile(r"[^A-Za-z0-9_-]")
+FILE = re.compile(r"-?[0-9]+(/[A-Za-z0-9_%-]+)+\.json")
+"""What `file_names` makes."""
+
+
+def file_names(team_id: int, identifiers: Iterable[str]) -> dict[str, PurePosixPath]:
+    """The file of each connector of a team, relative to the export's folder: `<team>/<identifier>.json`.
+
+    Characters other than ASCII letters, digits, `-` and `_` become `%` and the hexadecimal digits of their UTF-8 bytes,
+    as in a URL. So do the first letter of a name that Windows reserves, and capitals of names that differ in nothing
+    else. A long name continues in a folder, between `%` and `%`.
+
+    Args:
+        team_id: The team.
+        identifiers: The identifiers of its connectors.
+    """
+    plain = {identifier: _encoded(identifier).lower() for identifier in identifiers}
+    spellings = Counter(plain.values())
+    return {
+        identifier: PurePosixPath(str(team_id), *_parts(_encoded(identifier, spellings[name] > 1)))
+        for identifier, name in plain.items()
+    }
+
+
+def identifier_of(file: PurePosixPath) -> str:
+    """The identifier of a connector's file."""
+    encoded = "/".join(file.parts[1:]).removesuffix(".json").replace("%/%", "")
+    data = re.sub(rb"%([0-9A-F]{2})", lambda found: bytes.fromhex(found[1].decode()), encoded.encode())
+    return data.decode(errors="surrogatepass") if encoded != "%" else ""
+
+
+def _encoded(identifier: str, is_ambiguous: bool = False) -> str:
+    unsafe = re.compile(f"{_UNSAFE.pattern}|[A-Z]") if is_ambiguous else _UNSAFE
+    encoded = unsafe.sub(lambda found: _percent(found[0]), identifier)
+    if _RESERVED.fullmatch(encoded):
+        encoded = _percent(encoded[0]) + encoded[1:]
+    return encoded or "%"
+
+
+def _percent(text: str) -> str:
+    return "".join(f"%{byte:02X}" for byte in text.encode(errors="surrogatepass"))
+
+
+def _parts(encoded: str) -> list[str]:
+    parts = [encoded[start : start + _MAX_CHARS] for start in range(0, len(encoded), _MAX_CHARS)]
+    return f"{'%/%'.join(parts)}.json".split("/")

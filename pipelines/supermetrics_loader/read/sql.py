@@ -1,0 +1,99 @@
+"""Runs a query of the user, read-only, and says how to look at the data."""
+
+import shlex
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import sqlglot
+from sqlglot import expressions
+from sqlglot.errors import SqlglotError
+
+from .dataset import Dataset, QueryResult, open_dataset
+from .errors import QueryError
+
+PROGRAM = "supermetrics-connectors"
+NEWEST = "select team_id, name, connector_identifier, updated_at from connectors order by updated_at desc limit 10"
+"""The query of `look_command`."""
+_QUERIES = {"SELECT", "WITH", "FROM", "VALUES", "TABLE", "SHOW", "DESCRIBE", "EXPLAIN", "SUMMARIZE"}
+"""First words of a query, where the session itself refuses writes."""
+_WRITES = (expressions.DML, expressions.DDL, expressions.Into, expressions.Command)
+
+
+def run_query(destination: Any, dataset: str, sql: str) -> QueryResult:
+    """Runs a query in a read-only session. Tables of the dataset need no schema.
+
+    Args:
+        destination: As for `open_dataset`.
+        dataset: The dataset's name; it may hold snapshots.
+        sql: One query in the destination's SQL.
+
+    Raises:
+        NothingLoadedError: Nothing has been loaded there.
+        QueryError: It is not a query, or the database refused it.
+    """
+    with open_dataset(destination, dataset, allow_snapshots=True) as data:
+        _refuse_writes(sql, data)
+        return data.answer(sql)
+
+
+def how_to_open(destination: Any, dataset: str) -> str:
+    """Lines that name the data's place, its tables and ways to open it.
+
+    Args:
+        destination: As for `open_dataset`.
+        dataset: The dataset's name.
+
+    Raises:
+        NothingLoadedError: Nothing has been loaded there.
+    """
+    with open_dataset(destination, dataset, allow_snapshots=True) as data:
+        lines = {
+            "Data": f"{data.location}, dataset {dataset}",
+            "Tables": ", ".join(data.tables),
+            "Query": look_command(destination, dataset),
+            "Open": data.how_to_open,
+            "Names": f"In other programs the table connectors is {data.table('connectors')}",
+        }
+    return "\n".join(f"{title + ':':<9}{text}" for title, text in lines.items() if text)
+
+
+def look_command(destination: str, dataset: str) -> str:
+    """The command that shows the connectors edited last, quoted for a shell.
+
+    Args:
+        destination: The name of a dlt destination.
+        dataset: The dataset's name.
+    """
+    options = ["--destination", destination] if destination != "duckdb" else []
+    options += ["--dataset", dataset] if dataset != "supermetrics" else []
+    return " ".join([_program(), "sql", f'"{NEWEST}"', *map(shlex.quote, options)])
+
+
+def _program() -> str:
+    """The program as the user started it, where its name alone would not find it."""
+    started = Path(sys.argv[0])
+    if started.name != PROGRAM or shutil.which(PROGRAM) == str(started.absolute()):
+        return PROGRAM
+    return shlex.quote(str(started))
+
+
+def _refuse_writes(sql: str, data: Dataset) -> None:
+    """Makes sure that the text is one query.
+
+    DuckDB files, PostgreSQL, SQLite and MySQL refuse writes themselves. For other destinations the query is parsed.
+    """
+    try:
+        tokens = sqlglot.tokenize(sql, read=data.dialect)
+        trees = [] if data.is_guarded else sqlglot.parse(sql, read=data.dialect)
+    except SqlglotError as error:
+        raise QueryError(f"The query cannot be parsed: {error}") from None
+    kinds = [token.token_type.name for token in tokens]
+    words = [token.text.upper() for token in tokens if token.text != "("]
+    if "SEMICOLON" in kinds[:-1]:
+        raise QueryError("There is more than one statement. `sql` runs one query.")
+    allowed = _QUERIES if data.is_guarded else {"SELECT", "WITH"}
+    writes = any(tree is None or next(tree.find_all(*_WRITES), None) for tree in trees)
+    if writes or not words or words[0] not in allowed:
+        raise QueryError(f"`sql` reads and never writes. A query begins with {' or '.join(sorted(allowed))}.")

@@ -1,0 +1,86 @@
+"""Which secrets a configuration uses and its connector lacks, and which secrets no configuration uses.
+
+Both are differences of two sets: the ids in the text of a configuration, and the ids of the connector's secrets. The
+texts are read, because databases search them in different ways.
+"""
+
+import re
+from typing import NamedTuple
+
+from .tables import Row, Tables
+
+SECRET_ID = re.compile(r"(?<![0-9A-Za-z_])sec_[0-9a-z]{5,96}(?![0-9A-Za-z_])")
+"""An id that a configuration uses in place of a secret, such as sec_a23f23d26."""
+_TEAMS_AT_ONCE = 100
+"""Teams whose configurations are in memory together."""
+
+
+class SecretUse(NamedTuple):
+    """Secrets by team, connector and id.
+
+    Attributes:
+        missing: Ids that a current configuration uses and its connector does not have.
+        unused: Secrets that the current configuration of their connector does not use.
+        connectors: Number of examined connectors: with a current configuration and a complete list of secrets.
+    """
+
+    missing: list[Row]
+    unused: list[Row]
+    connectors: int
+
+
+def secret_use(tables: Tables) -> SecretUse:
+    """Compares the secrets of every connector with its current configuration."""
+    use = SecretUse([], [], 0)
+    fetches = tables["fetches"]
+    found = tables.rows(f"select distinct team_id from {fetches} where endpoint = 'secrets' and status = 'ok'")
+    teams = sorted(row["team_id"] for row in found)
+    for start in range(0, len(teams), _TEAMS_AT_ONCE):
+        some = _of_teams(tables, teams[start : start + _TEAMS_AT_ONCE])
+        use = SecretUse(use.missing + some.missing, use.unused + some.unused, use.connectors + some.connectors)
+    return use
+
+
+def _of_teams(tables: Tables, team_ids: list[int]) -> SecretUse:
+    among = f"team_id in ({', '.join(map(str, team_ids))})"
+    secrets: dict[tuple[int, str], dict[str, str]] = {}
+    for row in tables.rows(
+        "select team_id, connector_identifier, secret_placeholder, secret_name"
+        f" from {tables['connector_secrets']} where {among}"
+    ):
+        of_connector = secrets.setdefault((row["team_id"], row["connector_identifier"]), {})
+        of_connector[row["secret_placeholder"]] = row["secret_name"]
+    use = SecretUse([], [], 0)
+    configurations = tables.rows(_texts(tables, among))
+    for row in configurations:
+        used = {*SECRET_ID.findall(row.pop("configuration_text") or "")}
+        known = secrets.get((row["team_id"], row["connector_identifier"]), {})
+        use.missing.extend(row | {"secret_placeholder": each} for each in sorted(used - known.keys()))
+        use.unused.extend(
+            row | {"secret_name": known[each], "secret_placeholder": each}
+            for each in sorted(known.keys() - used)
+            if SECRET_ID.fullmatch(each)  # nothing is known about the use of an id of another form
+        )
+    return use._replace(connectors=len(configurations))
+
+
+def _texts(tables: Tables, among: str) -> str:
+    """Current configurations of connectors whose secrets were listed; the text only if it may hold an id.
+
+    The pattern leaves out the s of `sec_`, because drivers take `%s` for a parameter.
+    """
+    text = tables.data.json_text("configuration_json")
+    name = tables.column("name")
+    return f"""select configurations.team_id as team_id, connectors.{name} as {name},
+  configurations.connector_identifier as connector_identifier, configuration_text
+from (
+  select team_id, connector_identifier, case when {text} like '%ec_%' then {text} end as configuration_text
+  from {tables["connector_configurations"]}
+  where _dlt_valid_to is null and {among}
+) as configurations
+join {tables["fetches"]} as fetches on fetches.team_id = configurations.team_id
+  and fetches.connector_identifier = configurations.connector_identifier
+  and fetches.endpoint = 'secrets' and fetches.status = 'ok'
+join {tables["connectors"]} as connectors on connectors.team_id = configurations.team_id
+  and connectors.connector_identifier = configurations.connector_identifier
+order by configurations.team_id, configurations.connector_identifier"""

@@ -1,0 +1,135 @@
+"""Masking of the API key in everything that a server sends: it may quote the key whole, encoded, or cut.
+
+Bodies are masked after decoding, because JSON can spell a character in several ways.
+"""
+
+import base64
+import re
+import struct
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote, quote_plus
+
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+
+MASK = "***"
+MIN_KEY_CHARS = 8
+"""A shorter key is none of the API's, and would be found in every other word."""
+MIN_FRAGMENT_CHARS = 12
+MIN_BASE64_CHARS = 16
+
+
+class KeyMask:
+    """Replaces a key by `***` where a text has it: as it is, URL-encoded, in base64, or a fragment of one of these.
+
+    A fragment has 12 characters or more, in base64 16. It contains a whole block of one of the forms, which are cut
+    into blocks of half that size, so one search for all blocks finds every fragment.
+    """
+
+    def __init__(self, key: str) -> None:
+        self._forms = {form: min(shortest, len(form)) for form, shortest in _forms(key)}
+        blocks = {form[start:end] for form in self._forms for start, end in self._blocks(form)}
+        self._any_block = re.compile("|".join(map(re.escape, sorted(blocks))) or r"\b\B")
+        # JSON text has a quote or a backslash of the key escaped
+        in_json = "|".join(sorted(re.escape(orjson.dumps(block)[1:-1].decode()) for block in blocks))
+        self._in_json = in_json.encode()
+        self._in_any_json = "|".join(filter(None, (in_json, *_spellings("".join(self._forms))))).encode()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
+    def mask(self, text: str) -> str:
+        """Masks a text."""
+        if not self._forms or not self._any_block.search(text):
+            return text
+        spans = sorted(span for form in self._forms for span in self._spans(form, text))
+        parts, end = [], 0
+        for start, stop in spans:
+            if start >= end:
+                parts += [text[end:start], MASK]
+            end = max(end, stop)
+        return "".join((*parts, text[end:]))
+
+    def mask_json(self, value: Any, body: bytes) -> Any:
+        """Masks decoded JSON: names of members and texts.
+
+        Args:
+            value: The decoded JSON.
+            body: The text that it was decoded from. Only if the text may hold a part of the key, the value is walked.
+        """
+        if not self._forms or not _contains(body, self._in_any_json):
+            return value
+        try:
+            if not _contains(orjson.dumps(value), self._in_json):
+                return value
+        except TypeError:
+            pass  # orjson cannot write all that can be decoded
+        return self._masked(value)
+
+    def _masked(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return self.mask(value)
+        if isinstance(value, list):
+            return [self._masked(element) for element in value]
+        if isinstance(value, dict):
+            return {self.mask(name): self._masked(member) for name, member in value.items()}
+        return value
+
+    def _blocks(self, form: str) -> Iterator[tuple[int, int]]:
+        """Yields the blocks of a form: every run of its shortest fragment's length contains a whole one."""
+        shortest = self._forms[form]
+        if len(form) == shortest:
+            yield 0, shortest
+            return
+        size = (shortest + 1) // 2
+        for start in range(0, len(form) - size + 1, size):
+            yield start, start + size
+
+    def _spans(self, form: str, text: str) -> Iterator[tuple[int, int]]:
+        """Yields where a text has fragments of a form: each block that is found, extended to both sides."""
+        for first, last in self._blocks(form):
+            at = text.find(form[first:last])
+            while at >= 0:
+                start, left = at, first
+                while start and left and text[start - 1] == form[left - 1]:
+                    start, left = start - 1, left - 1
+                stop, right = at + last - first, last
+                while stop < len(text) and right < len(form) and text[stop] == form[right]:
+                    stop, right = stop + 1, right + 1
+                if stop - start >= self._forms[form]:
+                    yield start, stop
+                at = text.find(form[first:last], at + 1)
+
+
+def _forms(key: str) -> Iterator[tuple[str, int]]:
+    """Yields how a key may be written, each with the length of the shortest fragment to mask."""
+    if len(key) < MIN_KEY_CHARS:
+        return
+    for text in (key, quote(key), quote_plus(key)):
+        yield text, MIN_FRAGMENT_CHARS
+        yield re.sub("%..", lambda code: code[0].lower(), text), MIN_FRAGMENT_CHARS
+    for before in range(3):  # characters in front of the key shift its bits
+        text = base64.b64encode(b"\0" * before + key.encode()).decode()
+        text = text[(0, 2, 3)[before] : (before + len(key)) * 8 // 6]  # without bits of others
+        yield text, MIN_BASE64_CHARS
+        yield text.translate({ord("+"): "-", ord("/"): "_"}), MIN_BASE64_CHARS
+
+
+def _spellings(characters: str) -> Iterator[str]:
+    r"""Yields patterns of how JSON may spell ASCII characters otherwise: `\/`, `\u002B`."""
+    if not characters:
+        return
+    if "/" in characters:
+        yield r"\\/"
+    codes = sorted({f"{ord(character):02x}" for character in characters})
+    yield rf"\\u00(?i:{'|'.join(codes)})"
+
+
+def _contains(text: bytes, pattern: bytes) -> bool:
+    """Whether a text matches; by RE2, whose time is linear and does not grow with the number of alternatives."""
+    offsets = pa.py_buffer(struct.pack("<qq", 0, len(text)))
+    array = pa.LargeBinaryArray.from_buffers(pa.large_binary(), 1, [None, offsets, pa.py_buffer(text)])
+    matched: bool = pc.match_substring_regex(array, pattern.decode())[0].as_py()
+    return matched

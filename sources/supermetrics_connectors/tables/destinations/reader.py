@@ -1,0 +1,180 @@
+"""What the tables of a dataset hold, read from the tables themselves.
+
+A table that does not exist holds nothing. Any other failure to read ends the run: a table that was taken for empty
+would receive its rows a second time.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ...diff import StoredRows
+from ...records import Record, to_utc
+from ...specs import TableSpec
+
+AmongValues = tuple[str, Sequence[Any]]
+"""A column, and some values of it."""
+Watermark = tuple[int, str, datetime | None]
+"""team_id, connector_identifier, and the latest of some times."""
+CURRENT_COLUMNS = ("team_id", "connector_identifier", "content")
+HISTORY_COLUMNS = (*CURRENT_COLUMNS, "moment", "row_kind")
+"""Columns of `Reader.current`, in order."""
+CURRENT_ROW, LATEST_END, DUPLICATE = 1, 0, 2
+"""Values of `row_kind`."""
+
+
+class MissingTableError(Exception):
+    """The table does not exist."""
+
+
+class Reader(Protocol):
+    """Reads the tables of a dataset, and never writes."""
+
+    def connected(self) -> AbstractContextManager[Any]:
+        """Opens one connection for all reads in the block. Yields dlt's client of a database, None for files."""
+
+    def columns(self) -> Mapping[str, Mapping[str, str]]:
+        """The dlt data types of existing columns, in lower case, by table and column. Read once.
+
+        A table without an entry does not exist, or the role may not see its columns.
+        """
+
+    def current(self, spec: TableSpec, team_ids: Sequence[int]) -> Iterator[pa.Table]:
+        """Yields `CURRENT_COLUMNS` of each row, and of a history `HISTORY_COLUMNS`.
+
+        A history has rows of three kinds: each current version, with when it began; for each team when its latest
+        version ended; and each ended version that two loads have written.
+
+        Raises:
+            MissingTableError: The table does not exist.
+        """
+
+    def rows(
+        self, spec: TableSpec, columns: Sequence[str], team_ids: Sequence[int], among: AmongValues | None = None
+    ) -> Iterator[Record]:
+        """Yields rows of some teams, of a history the current ones.
+
+        Args:
+            spec: The table.
+            columns: The columns of the yielded rows.
+            team_ids: The teams.
+            among: A column, and the values that it has in the yielded rows.
+
+        Raises:
+            MissingTableError: The table does not exist.
+        """
+
+    def watermarks(self, spec: TableSpec, column: str, team_ids: Sequence[int], until: datetime) -> Iterator[Watermark]:
+        """Yields the latest time of a column for each connector, of times that are not after `until`.
+
+        Raises:
+            MissingTableError: The table does not exist.
+        """
+
+    def incomplete_syncs(self, spec: TableSpec, team_ids: Sequence[int]) -> list[Record]:
+        """Syncs without a failure whose load dlt has not recorded as completed.
+
+        dlt's `_dlt_loads` says nothing of loads older than its oldest entry, and nothing at all when it is empty.
+
+        Raises:
+            MissingTableError: The table does not exist.
+        """
+
+
+@dataclass
+class StoredTable:
+    """What a table holds of the teams of a run: about 80 bytes per row of `connectors`, 50 per row of a history.
+
+    Attributes:
+        is_missing: Whether the table does not exist.
+        rows: connector_identifier and content of the current rows, sorted by team.
+        slices: Offset and length of a team's rows, by team_id.
+        latest: The latest time at which a version of a team began or ended, by team_id.
+        has_duplicates: Whether a key has several current rows, or two loads have written the same version.
+        has_repeated_versions: Whether two loads have written the same current version, so far as the reader says so.
+    """
+
+    is_missing: bool = False
+    rows: pa.Table | None = None
+    slices: dict[int, tuple[int, int]] = field(default_factory=dict)
+    latest: dict[int, datetime] = field(default_factory=dict)
+    has_duplicates: bool = False
+    has_repeated_versions: bool = False
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the table holds no row of these teams, current or past."""
+        return not self.slices and not self.latest
+
+    def count(self, team_ids: Iterable[int]) -> int:
+        """The number of current rows of some teams."""
+        return sum(self.slices.get(team_id, (0, 0))[1] for team_id in team_ids)
+
+    def of(self, team_id: int) -> StoredRows:
+        """The current rows of one team."""
+        if self.rows is None or team_id not in self.slices:
+            return StoredRows()
+        part = self.rows.slice(*self.slices[team_id])
+        contents: dict[str, list[str]] = {}
+        for name, content in zip(part[0].to_pylist(), part[1].to_pylist(), strict=True):
+            contents.setdefault(name, []).append(content or "")
+        return StoredRows(contents)
+
+    def duplicated_keys(self) -> list[tuple[int, str]]:
+        """team_id and connector_identifier of connectors with more than one current row."""
+        return [
+            (team_id, name)
+            for team_id in self.slices
+            for name, contents in self.of(team_id).contents.items()
+            if len(contents) > 1
+        ]
+
+
+def read_table(reader: Reader, spec: TableSpec, team_ids: Sequence[int]) -> StoredTable:
+    """Reads what a table holds of some teams, in one query."""
+    try:
+        parts = [_with_plain_types(part) for part in reader.current(spec, team_ids)]
+    except MissingTableError:
+        return StoredTable(is_missing=True)
+    if not parts:
+        return StoredTable()
+    found = pa.concat_tables(parts, promote_options="default")  # a part with only nulls has no type
+    is_history = spec.kind == "history"
+    rows = found.filter(pc.equal(found["row_kind"], CURRENT_ROW)) if is_history else found
+    rows = rows.select(CURRENT_COLUMNS).sort_by("team_id").combine_chunks()
+    slices, start = {}, 0
+    if rows.num_rows:
+        teams = pc.run_end_encode(rows["team_id"].combine_chunks())
+        for team_id, end in zip(teams.values.to_pylist(), teams.run_ends.to_pylist(), strict=True):
+            slices[team_id] = start, end - start
+            start = end
+    latest = _latest_moments(found) if is_history else {}
+    has_duplicates = rows.group_by(["team_id", "connector_identifier"]).aggregate([]).num_rows < rows.num_rows
+    repeated = found.filter(pc.equal(found["row_kind"], DUPLICATE))["moment"] if is_history else pa.nulls(0)
+    has_duplicates |= len(repeated) > 0
+    return StoredTable(False, rows.drop_columns(["team_id"]), slices, latest, has_duplicates, repeated.null_count > 0)
+
+
+def _latest_moments(found: pa.Table) -> dict[int, datetime]:
+    moments = found.group_by("team_id").aggregate([("moment", "max")])
+    return {
+        team_id: moment
+        for team_id, value in zip(moments["team_id"].to_pylist(), moments["moment_max"].to_pylist(), strict=True)
+        if (moment := to_utc(value)) is not None
+    }
+
+
+def _with_plain_types(table: pa.Table) -> pa.Table:
+    """The columns in the same types for every driver: text has several Arrow types, and numbers several sizes."""
+    names = HISTORY_COLUMNS[: table.num_columns]
+    types = (pa.int64(), pa.string(), pa.string(), None, pa.int64())
+    columns = [
+        column if type_ is None else column.cast(type_)
+        for column, type_ in zip(table.columns, types[: table.num_columns], strict=True)
+    ]
+    return pa.table(columns, names=names)

@@ -1,0 +1,222 @@
+"""Reads tables by dlt's SQL client, as Arrow."""
+
+import logging
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
+from functools import cached_property
+from itertools import islice
+from typing import Any, TypeVar
+
+import pyarrow as pa
+from dlt.destinations.exceptions import DatabaseTransientException, DatabaseUndefinedRelation
+
+from ...records import Record, to_utc
+from ...specs import VALID_FROM, VALID_TO, TableSpec
+from ..target import Target
+from .reader import CURRENT_ROW, DUPLICATE, LATEST_END, AmongValues, MissingTableError, Watermark
+
+logger = logging.getLogger(__name__)
+
+CHUNK_ROWS = 50_000
+CONTENT_ID = "SUBSTR({version_id}, 1, 32)"
+"""The identity of a version's content, without the load that wrote the content once more."""
+MAX_VALUES = 250
+"""Values in the condition of one query, where rows may be large."""
+MAX_NAMED_TEAMS = 1_000
+"""Team ids in the condition of one query. Of more teams, the range from the first to the last is read."""
+SYNC_AGE = timedelta(days=30)
+"""Older syncs are not corrected any more."""
+
+T = TypeVar("T")
+
+
+def recent_load_id() -> str:
+    """The smallest load id of a correctable sync: a load id is the time at which it began, in seconds."""
+    return f"{(datetime.now(timezone.utc) - SYNC_AGE).timestamp():.0f}"
+
+
+class SqlReader:
+    """Reads the tables of a database; see `Reader`.
+
+    Args:
+        target: The tables.
+        json_text: See `DestinationStrategy`.
+    """
+
+    def __init__(self, target: Target, json_text: str = "{}") -> None:
+        self.target = target
+        self._json_text = json_text
+        self._client: Any = None
+        self._is_connected = False
+
+    @contextmanager
+    def connected(self) -> Iterator[Any]:
+        """See `Reader`. To make a client and to log in takes longer than most reads."""
+        if self._is_connected:
+            yield self._client
+            return
+        self._client = self._client or self.target.client()
+        with self._client as client:
+            self._is_connected = True
+            try:
+                yield client
+            finally:
+                self._is_connected = False
+
+    def columns(self) -> Mapping[str, Mapping[str, str]]:
+        """See `Reader`."""
+        return self._columns
+
+    @cached_property
+    def _columns(self) -> dict[str, dict[str, str]]:
+        names = {table: name for name, table in self.target.tables.items()}
+        with self.connected() as client:
+            return {
+                names[table]: {column.lower(): str(hints.get("data_type", "text")) for column, hints in columns.items()}
+                for table, columns in client.get_storage_tables(names)
+                if columns
+            }
+
+    def current(self, spec: TableSpec, team_ids: Sequence[int]) -> Iterator[pa.Table]:
+        """See `Reader`."""
+        teams = _in_teams(team_ids)
+        content = f"{{{spec.content_column}}}" if self._has_column(spec, spec.content_column) else "''"
+        row = f"SELECT {{team_id}}, {{connector_identifier}}, {content} AS content"
+        if spec.kind == "history":
+            sql = (
+                f"{row}, {{{VALID_FROM}}} AS moment, {CURRENT_ROW} AS row_kind FROM {{table}}"  # noqa: S608 - our own names and checked ids
+                f" WHERE {{{VALID_TO}}} IS NULL AND {teams}"
+                f" UNION ALL SELECT {{team_id}}, '', '', MAX({{{VALID_TO}}}), {LATEST_END} FROM {{table}}"
+                f" WHERE {teams} GROUP BY {{team_id}}"
+                f" UNION ALL SELECT {{team_id}}, '', '', {{{VALID_TO}}}, {DUPLICATE} FROM {{table}}"
+                f" WHERE {{{VALID_TO}}} IS NOT NULL AND {teams} GROUP BY {{team_id}}, {CONTENT_ID}, {{{VALID_TO}}}"
+                " HAVING COUNT(DISTINCT {_dlt_load_id}) > 1"
+            )
+        else:
+            sql = f"{row} FROM {{table}} WHERE {teams}"
+        yield from self._query(spec, sql)
+
+    def rows(
+        self, spec: TableSpec, columns: Sequence[str], team_ids: Sequence[int], among: AmongValues | None = None
+    ) -> Iterator[Record]:
+        """See `Reader`."""
+        documents = {column.name for column in spec.columns if column.is_json}
+        selected = ", ".join(
+            (self._json_text if name in documents else "{}").format(f"{{{name}}}")
+            if self._has_column(spec, name)
+            else f"NULL AS {{{name}}}"
+            for name in columns
+        )
+        sql = f"SELECT {selected} FROM {{table}} WHERE {_in_teams(team_ids)}"  # noqa: S608 - our own names and checked ids
+        if spec.kind == "history":
+            sql += f" AND {{{VALID_TO}}} IS NULL"
+        if among is None:
+            for row in self._rows(spec, sql):
+                yield dict(zip(columns, row, strict=True))
+            return
+        column, values = among
+        remaining = iter(sorted(set(values)))
+        while some := list(islice(remaining, MAX_VALUES)):
+            marks = ", ".join(["%s"] * len(some))
+            for row in self._rows(spec, f"{sql} AND {{{column}}} IN ({marks})", *some):
+                yield dict(zip(columns, row, strict=True))
+
+    def watermarks(self, spec: TableSpec, column: str, team_ids: Sequence[int], until: datetime) -> Iterator[Watermark]:
+        """See `Reader`."""
+        key = "{team_id}, {connector_identifier}"
+        sql = (
+            f"SELECT {key}, MAX({{{column}}}) FROM {{table}} WHERE {_in_teams(team_ids)}"  # noqa: S608 - our own names and checked ids
+            f" AND {{{column}}} <= {self._time_literal(until)} GROUP BY {key}"
+        )
+        for team_id, identifier, value in self._rows(spec, sql):
+            yield team_id, identifier, to_utc(value)
+
+    def incomplete_syncs(self, spec: TableSpec, team_ids: Sequence[int]) -> list[Record]:
+        """See `Reader`."""
+        columns = [column.name for column in spec.columns]
+        present = [name for name in columns if self._has_column(spec, name)]
+        loads = "SELECT {load_id} FROM {loads} WHERE {status} = 0"
+        sql = (
+            f"SELECT {', '.join(f'{{{name}}}' for name in present)} FROM {{table}}"  # noqa: S608 - our own names and checked ids
+            f" WHERE {{status}} <> 'failed' AND {_in_teams(team_ids)} AND {{_dlt_load_id}} >= '{recent_load_id()}'"
+            f" AND {{_dlt_load_id}} NOT IN ({loads})"
+            " AND {_dlt_load_id} > (SELECT MIN({load_id}) FROM {loads})"
+        )
+        return [dict.fromkeys(columns) | dict(zip(present, row, strict=True)) for row in self._rows(spec, sql)]
+
+    def delete_duplicates(self, spec: TableSpec, row_in_list: str = "{}") -> None:
+        """Deletes ended versions of a history that an earlier load has written too, with the same end.
+
+        Args:
+            spec: The history.
+            row_in_list: Template of a row of several columns in the subquery of IN.
+        """
+        row = "{version_id}, {_dlt_load_id}"
+        self._rows(
+            spec,
+            f"DELETE FROM {{table}} WHERE ({row}) IN (SELECT {row_in_list.format(row)} FROM (SELECT {row},"  # noqa: S608 - our own names
+            f" RANK() OVER (PARTITION BY {CONTENT_ID}, {{{VALID_TO}}} ORDER BY {{_dlt_load_id}}) AS place"
+            " FROM {table}) AS duplicates WHERE place > 1)",
+        )
+
+    def _time_literal(self, moment: datetime) -> str:
+        with self.connected() as client:
+            capabilities = client.capabilities
+        literal = capabilities.format_datetime_literal or capabilities.generic_capabilities().format_datetime_literal
+        return str(literal(moment, capabilities.timestamp_precision, no_tz=not capabilities.supports_tz_aware_datetime))
+
+    def _has_column(self, spec: TableSpec, name: str) -> bool:
+        """Whether a column may be read; also where the role may not see which columns there are."""
+        columns = self._columns.get(spec.name)
+        return columns is None or self.target.column(name).lower() in columns
+
+    def _rows(self, spec: TableSpec, sql: str, *values: Any) -> Sequence[Sequence[Any]]:
+        return self._asked(spec, lambda client: client.execute_sql(self._named(client, spec, sql), *values) or ())
+
+    def _query(self, spec: TableSpec, sql: str) -> list[pa.Table]:
+        def ask(client: Any) -> list[pa.Table]:
+            with client.execute_query(self._named(client, spec, sql)) as cursor, warnings.catch_warnings():
+                # DuckDB 2 warns of a faster way to read Arrow, which dlt does not take
+                warnings.filterwarnings("ignore", "Arrow output on a DB-API result", UserWarning)
+                return list(cursor.iter_arrow(chunk_size=CHUNK_ROWS))
+
+        return self._asked(spec, ask)
+
+    def _asked(self, spec: TableSpec, ask: Callable[[Any], T]) -> T:
+        """Runs a query; a second time over a new connection, where the database says that it may succeed then."""
+        try:
+            try:
+                with self.connected() as client:
+                    return ask(client.sql_client)
+            except DatabaseTransientException as error:
+                logger.info("%s could not be read, a new connection is tried: %s", spec.name, error)
+                self._client, self._is_connected = None, False
+                with self.connected() as client:
+                    return ask(client.sql_client)
+        except DatabaseUndefinedRelation:
+            raise MissingTableError(spec.name) from None
+
+    def _named(self, client: Any, spec: TableSpec, sql: str) -> str:
+        """Replaces names in braces by names as the destination writes them: in MySQL `change` is a reserved word."""
+        tables = {"table": self.target.table(spec), "loads": self.target.schema.loads_table_name}
+        qualified = {key: client.make_qualified_table_name(name) for key, name in tables.items()}
+        return sql.format_map(_ColumnNames(client, self.target, qualified))
+
+
+class _ColumnNames(dict[str, str]):
+    def __init__(self, client: Any, target: Target, tables: Mapping[str, str]) -> None:
+        super().__init__(tables)
+        self._client = client
+        self._target = target
+
+    def __missing__(self, column: str) -> str:
+        return str(self._client.escape_column_name(self._target.column(column)))
+
+
+def _in_teams(team_ids: Iterable[int]) -> str:
+    ids = sorted(team_ids)
+    if len(ids) > MAX_NAMED_TEAMS:
+        return f"{{team_id}} BETWEEN {ids[0]} AND {ids[-1]}"
+    return f"{{team_id}} IN ({', '.join(map(str, ids))})"

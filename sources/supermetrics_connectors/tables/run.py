@@ -1,0 +1,183 @@
+"""One run of the source: where its tables are, what they hold, and its clock."""
+
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from functools import cached_property
+from typing import Any
+
+import dlt
+from dlt.common.storages.exceptions import CurrentLoadPackageStateNotAvailable
+
+from ..records import Record, shift
+from ..settings import Settings
+from ..specs import (
+    COMPARED_TABLES,
+    HISTORIES,
+    TABLES,
+    TEAM_SYNCS,
+    TableSpec,
+)
+from .destinations import choose_strategy
+from .destinations.modes import WriteMode
+from .destinations.reader import MissingTableError, Reader, StoredTable, read_table
+from .destinations.strategy import DestinationStrategy
+from .target import Target, running_pipeline
+
+INTERRUPTED_LOAD = "The load was interrupted: some tables may have been ahead of others until the next run."
+_TICK = timedelta(milliseconds=1)
+"""The shortest duration that every destination stores."""
+
+
+@dataclass
+class Run:
+    """One run, and what the dataset held when the run began.
+
+    Attributes:
+        settings: The settings of the source.
+        strategy: How the destination is written.
+        target: Where the tables are; None when resources are read without a pipeline.
+        load_id: dlt's load package; None when resources are read without being loaded.
+        selected: Specifications whose resources are selected. Other tables are neither compared nor written.
+        dropped: Specifications whose tables dlt will drop or empty before the rows arrive.
+        started_at: When the run began, UTC.
+    """
+
+    settings: Settings
+    strategy: DestinationStrategy
+    target: Target | None = None
+    load_id: str | None = None
+    selected: frozenset[str] = frozenset(TABLES)
+    dropped: frozenset[str] = frozenset()
+    started_at: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
+    _stored: dict[str, StoredTable] = field(default_factory=dict)
+
+    @classmethod
+    def current(cls, settings: Settings, names: Mapping[str, str], selected: frozenset[str]) -> "Run":
+        """The run of the pipeline that is running, or one without a destination.
+
+        Args:
+            settings: The settings of the source.
+            names: Names of tables that differ from their specification.
+            selected: Specifications whose resources are selected.
+        """
+        pipeline = running_pipeline()
+        destination = pipeline.destination if pipeline else None
+        strategy = choose_strategy(destination, settings.table_format, settings.snapshot)
+        try:
+            package = dlt.current.load_package_state()
+        except CurrentLoadPackageStateNotAvailable:
+            return cls(settings, strategy)
+        if destination is None:
+            return cls(settings, strategy, load_id=package["load_id"], selected=selected)
+        strategy.prepare()
+        target = Target(pipeline, dlt.current.source_schema(), names)
+        state: Mapping[str, Any] = package["state"]
+        # `refresh` drops or empties tables that still exist now
+        gone = {table["name"] for key in ("dropped_tables", "truncated_tables") for table in state.get(key, ())}
+        dropped = frozenset(name for name, table in target.tables.items() if table in gone)
+        return cls(settings, strategy, target, package["load_id"], selected, dropped, state["created_at"])
+
+    @property
+    def is_compared(self) -> bool:
+        """Whether listings are compared with stored rows: not for snapshots, and not without a destination."""
+        return self.target is not None and self.strategy.write_mode.is_compared
+
+    @cached_property
+    def reader(self) -> Reader:
+        """Reads the dataset."""
+        if self.target is None:
+            raise ValueError("A run without a destination reads nothing")
+        return self.strategy.reader(self.target)
+
+    def stored(self, spec: TableSpec) -> StoredTable:
+        """What a table holds of the run's teams, read once."""
+        if spec.name not in self._stored:
+            is_read = self.is_compared and spec.name not in self.dropped
+            self._stored[spec.name] = (
+                read_table(self.reader, spec, self.settings.team_ids) if is_read else StoredTable()
+            )
+        return self._stored[spec.name]
+
+    def read(self) -> None:
+        """Reads the stored state of every selected table now, over one connection."""
+        with self.reader.connected() if self.is_compared else nullcontext():
+            self.lost_columns  # noqa: B018 - a cached property: later, the schema has columns of this run
+            for spec in COMPARED_TABLES:
+                if spec.name in self.selected:
+                    self.stored(spec)
+            if TEAM_SYNCS.name in self.selected:
+                self.incomplete_syncs  # noqa: B018 - a cached property, read over this connection
+
+    def columns(self, spec: TableSpec) -> Mapping[str, str]:
+        """The dlt data types of the table's columns at the destination, in lower case; empty for no such table."""
+        if self.target is None or spec.name in self.dropped:
+            return {}
+        return self.reader.columns().get(spec.name, {})
+
+    def known_columns(self, spec: TableSpec) -> Mapping[str, Any]:
+        """The columns of a table in the schema of the running source, by name."""
+        if self.target is None:
+            return {}
+        columns: Mapping[str, Any] = self.target.schema.tables.get(self.target.table(spec), {}).get("columns", {})
+        return columns
+
+    @cached_property
+    def lost_columns(self) -> Mapping[str, list[str]]:
+        """Columns that existing tables lack, by table: somebody dropped or renamed them, or they are declared since."""
+        lost: dict[str, list[str]] = {}
+        for name in self.selected if self.is_compared else ():
+            stored, known = self.columns(TABLES[name]), self.known_columns(TABLES[name])
+            expected = [column.name for column in TABLES[name].columns]
+            expected += [column for column, hints in known.items() if "data_type" in hints]
+            lost[name] = [each for each in dict.fromkeys(expected) if stored and each.lower() not in stored]
+        return lost
+
+    @property
+    def has_tables(self) -> bool:
+        """Whether the dataset has any of the source's tables."""
+        return self.target is not None and bool(self.reader.columns())
+
+    @property
+    def has_duplicates(self) -> bool:
+        """Whether a history has, or after the load will have, ended versions that two loads have written."""
+        return any(self.stored(spec).has_duplicates for spec in HISTORIES if spec.name in self.selected)
+
+    @cached_property
+    def boundary(self) -> datetime:
+        """When versions begin and end: when the run began, or after every stored time of a clock that was ahead."""
+        if not self.is_compared:
+            return self.started_at
+        moments = [moment for history in HISTORIES for moment in self.stored(history).latest.values()]
+        return max([self.started_at, *(shift(moment, _TICK) for moment in moments)])
+
+    @cached_property
+    def incomplete_syncs(self) -> list[Record] | None:
+        """Rows that correct syncs whose load never completed; None without a table `team_syncs`."""
+        if not self.is_compared or TEAM_SYNCS.name in self.dropped:
+            return []
+        try:
+            stored = self.reader.incomplete_syncs(TEAM_SYNCS, self.settings.team_ids)
+        except MissingTableError:
+            return None
+        return [row | {"status": "failed", "error_message": INTERRUPTED_LOAD} for row in stored]
+
+    def is_missing(self, spec: TableSpec) -> bool:
+        """Whether a table does not exist."""
+        if spec.name == TEAM_SYNCS.name:
+            return self.incomplete_syncs is None
+        if spec in COMPARED_TABLES:
+            return self.stored(spec).is_missing
+        return not self.columns(spec)
+
+    def mode(self, spec: TableSpec) -> WriteMode:
+        """How the rows of one table are written.
+
+        Rows of a table that holds none of these teams have new keys, and so have syncs, unless they correct others.
+        """
+        if spec is TEAM_SYNCS:
+            return self.strategy.write_mode if self.incomplete_syncs else self.strategy.mode_for_new_keys()
+        if spec in COMPARED_TABLES and self.stored(spec).is_empty:
+            return self.strategy.mode_for_new_keys()
+        return self.strategy.write_mode

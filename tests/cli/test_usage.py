@@ -1,0 +1,327 @@
+"""Usage and configuration: exit code 64 before any request, with a message that names what to set."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import click
+import pytest
+from dlt.common.configuration.container import Container
+from dlt.common.configuration.specs.pluggable_run_context import PluggableRunContext
+
+from supermetrics_connectors import supermetrics_source
+from supermetrics_connectors.interface import ENDPOINTS
+from supermetrics_loader.cli.check import check
+from supermetrics_loader.cli.load import load
+from supermetrics_loader.cli.options import ENDPOINT_HELP
+from supermetrics_loader.run.load import LoadFailedError, run_load
+from supermetrics_loader.run.pipeline import make_pipeline
+from tests.helpers.commands import CRM, NO_API_KEY, NO_TEAM_IDS, SCRIPT, Command, Outcome, script
+from tests.helpers.sandbox import Sandbox
+
+# --- keys and teams ---------------------------------------------------------------------------------------------------
+
+EMPTY_KEY = f"SUPERMETRICS_API_KEY is empty. {NO_API_KEY}"
+EMPTY_SETTING = (
+    "The api_key is empty, from SOURCES__SUPERMETRICS__API_KEY in the environment. "
+    "Put a key from the Supermetrics Hub in its place."
+)
+PLACEHOLDERS = [
+    "api_...",
+    "otok_...",
+    "...",
+    "Bearer api_...",
+    "api_\N{HORIZONTAL ELLIPSIS}",
+    "<configure me>",
+    "<token>",
+]
+WRONG = "api_is_revoked_by_now"
+
+
+@pytest.mark.parametrize("command", ["load", "check"])
+@pytest.mark.parametrize(
+    ("environment", "arguments", "message"),
+    [
+        ({}, [], f"{NO_TEAM_IDS}\n{NO_API_KEY}"),
+        ({}, ["--team=1"], NO_API_KEY),
+        ({"SUPERMETRICS_API_KEY": "api_key"}, [], NO_TEAM_IDS),
+        ({"SUPERMETRICS_API_KEY": ""}, ["--team=1"], EMPTY_KEY),
+        (
+            {"SOURCES__SUPERMETRICS__API_KEY": ""},
+            ["--team=1"],
+            EMPTY_SETTING,
+        ),
+    ],
+)
+def test_a_missing_key_or_team_is_named_with_the_places_to_set_it(
+    cli: Command,
+    monkeypatch: pytest.MonkeyPatch,
+    environment: dict[str, str],
+    arguments: list[str],
+    message: str,
+    command: str,
+) -> None:
+    """Both are named at once, so that one attempt is enough."""
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert cli(command, *arguments) == Outcome(64, "", f"Error: {message}\n")
+
+
+def put_secrets(text: str) -> None:
+    """Writes `.dlt/secrets.toml` and makes dlt read it."""
+    Path(".dlt").mkdir(exist_ok=True)
+    Path(".dlt/secrets.toml").write_text(text, encoding="utf-8")
+    Container()[PluggableRunContext].reload_providers()
+
+
+@pytest.mark.parametrize("placeholder", PLACEHOLDERS)
+def test_a_placeholder_in_a_file_gives_way_to_the_key_in_the_environment(
+    api: Sandbox, cli: Command, monkeypatch: pytest.MonkeyPatch, placeholder: str
+) -> None:
+    """Alone, the placeholder is refused before any request."""
+    put_secrets(f'[sources.supermetrics]\napi_key = "{placeholder}"\n')
+    for command in ("load", "check"):
+        assert cli(command).code == 0
+    made = len(api.requests)
+    monkeypatch.delenv("SUPERMETRICS_API_KEY")
+    for command in ("load", "check"):
+        assert cli(command) == Outcome(
+            64,
+            "",
+            "Error: The api_key is the placeholder of an example, from api_key under [sources.supermetrics] in "
+            "secrets.toml. Put a key from the Supermetrics Hub in its place, or set SUPERMETRICS_API_KEY in the "
+            "environment.\n",
+        )
+    assert len(api.requests) == made
+
+
+@pytest.mark.parametrize(
+    ("environment", "secrets", "source"),
+    [
+        ({"SUPERMETRICS_API_KEY": WRONG}, "", "SUPERMETRICS_API_KEY in the environment"),
+        ({"SUPERMETRICS_API_KEY": f"Bearer {WRONG}"}, 'api_key = "api_..."', "SUPERMETRICS_API_KEY in the environment"),
+        (
+            {"SOURCES__SUPERMETRICS__API_KEY": WRONG, "SUPERMETRICS_API_KEY": "api_other"},
+            "",
+            "SOURCES__SUPERMETRICS__API_KEY in the environment",
+        ),
+        ({"SOURCES__API_KEY": WRONG}, "", "SOURCES__API_KEY in the environment"),
+        (
+            {"SUPERMETRICS_API_KEY": "api_other"},
+            f'[sources.supermetrics]\napi_key = "{WRONG}"',
+            "api_key under [sources.supermetrics] in secrets.toml",
+        ),
+        ({}, f'api_key = "{WRONG}"', "api_key in secrets.toml"),
+    ],
+)
+@pytest.mark.parametrize("command", ["load", "check"])
+def test_a_401_names_the_source_of_the_key_and_not_the_key(
+    api: Sandbox,
+    cli: Command,
+    monkeypatch: pytest.MonkeyPatch,
+    environment: dict[str, str],
+    secrets: str,
+    source: str,
+    command: str,
+) -> None:
+    """Of several places that may hold a key, the wrong one is hard to find."""
+    monkeypatch.delenv("SUPERMETRICS_API_KEY")
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    put_secrets(secrets)
+    outcome = cli(command)
+    assert outcome.code == 65
+    assert f" The key came from {source}. Check the API key: it may be mistyped, expired or revoked." in outcome.err
+    assert WRONG not in outcome.err
+    assert {request.headers["authorization"] for request in api.requests} == {f"Bearer {WRONG}"}
+
+
+def test_a_key_of_a_script_is_called_an_argument(api: Sandbox) -> None:
+    """There is no setting to name."""
+    with pytest.raises(LoadFailedError, match="The key came from the argument api_key"):
+        run_load(make_pipeline("by_script"), api_key=WRONG, team_ids=[CRM], base_url=api.url)
+
+
+@pytest.mark.parametrize("command", ["load", "check"])
+@pytest.mark.parametrize("team", ["x", "0", "-1", "1.5", "1/../2", "9223372036854775808", ""])
+def test_an_unusable_team_id_is_refused(api: Sandbox, cli: Command, command: str, team: str) -> None:
+    """Before any request, because the value would be part of a path."""
+    shown = "a text that is not shown, because it may be a key" if len(team) > 16 else repr(team)
+    expected = f"Error: Team id {shown} is not an integer in 1 … 9223372036854775807.\n"
+    assert cli(command, f"--team={team}") == Outcome(64, "", expected)
+    assert api.requests == []
+
+
+# --- arguments --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["load", "--teem", "1"], "No such option"),
+        (["lode"], "No such command 'lode'"),
+        (
+            ["load", "--dataset", ""],
+            "(env var: 'SUPERMETRICS_DATASET'): The name is empty.",
+        ),
+        (["load", "--pipeline-name", ""], "Invalid value for '--pipeline-name': The name is empty."),
+        (["load", "--pipeline-name", "a/b"], "The pipeline name `a/b` contains invalid characters"),
+        (["load", "--sandbox", "--base-url", "http://127.0.0.1:1"], "--sandbox and --base-url exclude each other"),
+        (["load", "--base-url", "http://example.com"], "would send the token unencrypted"),
+        (["load", "--table-format", "iceberg"], "'iceberg' is not 'delta'"),
+        (["load", "--destination", "nosuch"], "dlt has no destination 'nosuch'."),
+        (["load", "--destination", "filesystem"], "Set DESTINATION__FILESYSTEM__BUCKET_URL in the environment"),
+        (["load", "--include-logs", "--logs-since", "yesterday"], "logs_since is 'yesterday', expected a number of"),
+        (["sandbox", "--port", "65536"], "65536 is not in the range 0<=x<=65535"),
+    ],
+)
+def test_an_unusable_argument_is_named(api: Sandbox, cli: Command, arguments: list[str], message: str) -> None:
+    """A scheduler distinguishes a wrong crontab from an unavailable API by the code, a person by the text."""
+    outcome = cli(*arguments)
+    assert (outcome.code, outcome.out) == (64, "")
+    assert message in outcome.err
+    assert "Traceback" not in outcome.err
+    assert api.requests == []
+
+
+@pytest.mark.usefixtures("api")
+def test_an_unconfigured_destination_names_one_variable_per_field(cli: Command) -> None:
+    """The text of dlt lists every place in which it looked, in forty lines."""
+    names = [f"DESTINATION__POSTGRES__CREDENTIALS__{name}" for name in ("DATABASE", "PASSWORD", "USERNAME", "HOST")]
+    assert cli("load", "--destination", "postgres").err.splitlines()[-1] == (
+        f"Error: The destination postgres is not configured. Set {', '.join(names)} in the environment, "
+        "or the same under [destination.postgres] in .dlt/secrets.toml."
+    )
+
+
+@pytest.mark.parametrize(("command", "some"), [(load, {"redact_secrets", "on_team_error"}), (check, {"team_ids"})])
+def test_an_option_that_is_a_setting_has_the_name_of_the_setting(command: click.Command, some: set[str]) -> None:
+    """Options that a command does not use itself are passed to the source by name."""
+    own = inspect.signature(command.callback or print).parameters
+    passed_on = {str(option.name) for option in command.params if option.expose_value} - own.keys()
+    assert some <= passed_on <= inspect.signature(supermetrics_source).parameters.keys()
+
+
+def test_help_texts_of_optional_tables_equal_those_of_the_source() -> None:
+    """`--help` answers without the source, and so has a copy."""
+    assert {endpoint.setting: endpoint.help for endpoint in ENDPOINTS} == ENDPOINT_HELP
+
+
+# --- folders and files ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("prepare", "message"),
+    [
+        ("mkdir gone && cd gone && rmdir ../gone", "The current folder has been deleted. Change to another folder."),
+        (
+            "mkdir $'caf\\xe9' && cd $'caf\\xe9'",
+            "The name of the current folder is not UTF-8: {folder}/caf\\udce9. Change to another folder, or rename it.",
+        ),
+    ],
+    ids=["deleted", "not UTF-8"],
+)
+def test_an_unusable_current_folder_is_named(prepare: str, message: str, tmp_path: Path) -> None:
+    """Without the check, dlt and DuckDB fail with a text that names nothing."""
+    command = ["bash", "-c", f"{prepare} && exec {SCRIPT} load --sandbox"]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=300, check=False)  # noqa: S603 - ours
+    expected = message.format(folder=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (64, "", f"Error: {expected}\n")
+
+
+@pytest.mark.usefixtures("api")
+@pytest.mark.parametrize("name", ["config.toml", "secrets.toml"])
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "latin-1", "utf-8"])
+def test_an_unreadable_settings_file_is_named(name: str, encoding: str) -> None:
+    """Windows editors write byte order marks. The last file is UTF-8, but not TOML."""
+    Path(".dlt").mkdir()
+    (Path(".dlt") / name).write_text('[sources.supermetrics]\napi_key = "api_größe\n', encoding=encoding)
+    outcome = script("load")
+    assert (outcome.code, outcome.out) == (64, "")
+    if encoding == "utf-8":
+        assert name in outcome.err
+    else:
+        advice = "is not in UTF-8, or begins with a byte order mark. Save it as UTF-8 without one."
+        assert outcome.err == f"Error: .dlt/{name} {advice}\n"
+    assert "Traceback" not in outcome.err
+    assert "api_gr" not in outcome.err
+
+
+# --- help and version -------------------------------------------------------------------------------------------------
+
+
+def test_help_names_the_commands_and_the_exit_codes() -> None:
+    """The installed script answers, and states what a scheduler needs."""
+    outcome = script("--help")
+    assert (outcome.code, outcome.err) == (0, "")
+    for text in (
+        "check ",
+        "load ",
+        "sandbox ",
+        "supermetrics-connectors load --sandbox",
+        "64 usage",
+        "130 interrupted",
+    ):
+        assert text in outcome.out
+
+
+def test_the_options_of_load_are_shown_in_groups_of_80_columns(cli: Command) -> None:
+    """Every option is in one group."""
+    out = cli("load", "--help").out
+    titles = re.findall(r"^(\w[\w ]*):$", out, re.MULTILINE)
+    assert titles == ["Source", "Optional tables", "Destination", "Run", "Output"]
+    shown = re.findall(r"^  (?:-\w, )?(--[\w-]+)", out, re.MULTILINE)
+    assert sorted(shown) == sorted([max(option.opts, key=len) for option in load.params] + ["--help"])
+    assert max(map(len, out.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["--help"], 0),
+        (["--version"], 0),
+        (["load", "--help"], 0),
+        (["report", "--help"], 0),
+        (["load", "--nope"], 64),
+        (["check", "--nope"], 64),
+        (["load", "--dataset", ""], 64),
+        (["nope"], 64),
+    ],
+)
+def test_help_and_usage_errors_do_not_import_dlt(arguments: list[str], code: int) -> None:
+    """The import of dlt alone takes half a second."""
+    slow = {"dlt", "duckdb", "pyarrow", "requests", "rich"}
+    program = (
+        "import sys; from supermetrics_loader.cli.main import run; code = run(sys.argv[1:]); "
+        f"print(*sorted({slow} & sys.modules.keys()), sep=','); sys.exit(code)"
+    )
+    command = [sys.executable, "-c", program, *arguments]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=300, check=False)  # noqa: S603 - ours
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (code, "")
+
+
+def test_the_shell_completes_commands_and_options() -> None:
+    """With click's script, as documented."""
+    code, out, err = script(_SUPERMETRICS_CONNECTORS_COMPLETE="bash_source")
+    assert (code, err) == (0, "")
+    assert "complete -o nosort -F _supermetrics_connectors_completion supermetrics-connectors" in out
+    for words, offered in {
+        "supermetrics-connectors di": "diff",
+        "supermetrics-connectors load --dr": "--dry-run",
+    }.items():
+        outcome = script(
+            _SUPERMETRICS_CONNECTORS_COMPLETE="bash_complete",
+            COMP_WORDS=words,
+            COMP_CWORD=str(words.count(" ")),
+        )
+        assert outcome == (0, f"plain,{offered}\n", "")
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    """A bug report begins with it."""
+    assert script("--version") == (0, f"supermetrics-connectors, version {version('supermetrics-connectors')}\n", "")

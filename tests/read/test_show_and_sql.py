@@ -1,0 +1,132 @@
+"""`supermetrics-connectors show` and `sql`."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from supermetrics_loader.cli.main import run
+from supermetrics_loader.read.sql import look_command
+from tests.read.conftest import TEAM
+
+SCRIPT = str(Path(sys.executable).parent / "supermetrics-connectors")
+
+
+@pytest.fixture
+def ask(destination: str, capsys: pytest.CaptureFixture[str]) -> Any:
+    """Runs a command on the destination: `ask("show", "1", "A")` returns its code, output and error."""
+
+    def command(*arguments: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = run([*arguments, "--destination", destination])
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return command
+
+
+def test_a_connector_is_shown_with_its_configuration(ask: Any) -> None:
+    """The text names both; the JSON has the document, the version and its facts."""
+    code, out, _ = ask("show", str(TEAM), "CRM")
+    assert code == 0
+    assert "Configuration 1.1.0 (no. 2, " in out
+    assert "  hosts                 crm.example.com, {{account.region}}.example.com\n" in out
+    code, out, _ = ask("show", str(TEAM), "CRM", "--json")
+    shown = json.loads(out)
+    assert (shown["connector"]["name"], shown["configuration"]["number"]) == ("Internal CRM", 2)
+    assert shown["configuration"]["configuration_json"]["reporting"]["schedule"] == "daily"
+    assert (shown["configuration"]["authentication_type"], shown["configuration"]["fields"]) == ("oauth2", 4)
+
+
+@pytest.mark.parametrize("wanted", ["1.0.0", "1"])
+def test_an_earlier_version_is_shown(ask: Any, wanted: str) -> None:
+    """By its name, by its number, or by a moment at which it was valid."""
+    _, out, _ = ask("show", str(TEAM), "CRM", "--version", wanted, "--json")
+    shown = json.loads(out)
+    assert shown["configuration"]["version"] == "1.0.0"
+    _, out, _ = ask("show", str(TEAM), "CRM", "--at", shown["configuration"]["valid_from"], "--json")
+    assert json.loads(out) == shown
+
+
+def test_a_deleted_connector_is_shown_as_it_was_last(ask: Any) -> None:
+    """With the end of its record."""
+    _, out, _ = ask("show", str(TEAM), "GONE", "--json")
+    shown = json.loads(out)
+    assert (shown["connector"]["name"], shown["configuration"]["version"]) == ("Gone", "1")
+    assert shown["connector"]["valid_to"] == shown["configuration"]["valid_to"] is not None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["NONE"], f"No load has seen connector NONE of team {TEAM} "),
+        (["CRM", "--at", "2020-01-01"], "At 2020-01-01 00:00 UTC connector CRM of team "),
+        (["CRM", "--version", "9"], "has no version '9':\n  1.0.0 (no. 1, "),
+        (["CRM", "--version", "9", "--at", "1h"], "--at and --version exclude each other"),
+    ],
+)
+def test_what_cannot_be_shown_is_a_usage_error(ask: Any, arguments: list[str], problem: str) -> None:
+    """The message says what is known."""
+    code, _, err = ask("show", str(TEAM), *arguments)
+    assert code == 64
+    assert problem in err
+
+
+def test_a_query_prints_json_csv_or_a_table(ask: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tables need no schema; a repeated column keeps its value; `-` is standard input."""
+    query = "select name, team_id, name from connectors where updated_at > '2025-02-01 10:30:00' order by name"
+    assert ask("sql", query, "--json")[1] == f'{{"rows":[{{"name":"Bare","name_3":"Bare","team_id":{TEAM}}}]}}\n'
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{query};\n"))
+    assert ask("sql", "-", "--csv")[1] == f"name,team_id,name\nBare,{TEAM},Bare\n"
+    assert [line.split() for line in ask("sql", query)[1].splitlines()[-2:-1]] == [["Bare", str(TEAM), "Bare"]]
+
+
+@pytest.mark.parametrize(
+    ("query", "problem"),
+    [
+        ("delete from connectors", "`sql` reads and never writes"),
+        ("", "`sql` reads and never writes"),
+        ("select 1; delete from connectors", "more than one statement"),
+        ("with gone as (delete from connectors returning *) select * from gone", ""),
+        ("with one as (select 1) insert into connectors select * from connectors", ""),
+        ("select * from connectors where", ""),
+        ("select * from nowhere", "nowhere"),
+        ("select '\x1b[2J'::date", ""),
+    ],
+)
+def test_a_query_that_is_no_query_is_a_usage_error(ask: Any, query: str, problem: str) -> None:
+    """Nothing is written, whichever way a statement is dressed."""
+    count = "select count(*) from connectors"
+    before = ask("sql", count, "--csv")
+    code, out, err = ask("sql", query)
+    assert (code, out) == (64, "")
+    assert problem in err
+    assert "\x1b" not in err
+    assert ask("sql", count, "--csv") == before
+
+
+def test_a_look_command_has_the_options_that_it_needs() -> None:
+    """Quoted for a shell."""
+    assert look_command("duckdb", "supermetrics").endswith('order by updated_at desc limit 10"')
+    assert look_command("postgres", "my data").endswith("limit 10\" --destination postgres --dataset 'my data'")
+
+
+@pytest.mark.parametrize("destination", ["duckdb"], indirect=True)
+@pytest.mark.usefixtures("destination")
+def test_without_a_query_a_terminal_says_how_to_open_the_data() -> None:
+    """In a pipe a program would take the text for rows."""
+    primary, secondary = os.openpty()
+    shown = subprocess.run([SCRIPT, "sql"], stdin=secondary, capture_output=True, encoding="utf-8", check=True)  # noqa: S603 - ours
+    for descriptor in (primary, secondary):
+        os.close(descriptor)
+    assert "Tables:  connectors, connector_versions, connector_configurations" in shown.stdout
+    assert "Open:    duckdb -readonly " in shown.stdout
+    piped = subprocess.run([SCRIPT, "sql"], input="", capture_output=True, encoding="utf-8", check=False)  # noqa: S603 - ours
+    assert (piped.returncode, piped.stdout) == (64, "")

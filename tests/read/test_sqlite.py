@@ -1,0 +1,75 @@
+"""Commands that read SQLite make no file, and name a text that somebody broke."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from supermetrics_loader.cli.main import run
+
+TO = ["--destination", "sqlalchemy"]
+DIFF = ["diff", "936506", "T3S70", *TO]
+COMMANDS = [["report", *TO], ["changes", *TO], ["overview", *TO], ["sql", "select 1", *TO], DIFF]
+COERCING = "ignore:implicitly coercing SELECT object"
+"""A warning of dlt's own merge, which the command line hides."""
+
+
+@pytest.fixture(autouse=True)
+def _there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Configures the file."""
+    monkeypatch.setenv("DESTINATION__SQLALCHEMY__CREDENTIALS", f"sqlite:///{tmp_path / 'warehouse.sqlite'}")
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
+def test_reading_makes_no_file(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """SQLite itself makes a file for every path that it opens."""
+    assert run(command) == 64
+    assert "Nothing has been loaded to" in capsys.readouterr().err
+    assert list(Path.cwd().iterdir()) == []
+
+
+@pytest.mark.filterwarnings(COERCING)
+def test_reading_makes_no_second_dataset(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each dataset is a file beside the configured file."""
+    assert run(["load", "--sandbox", "--quiet", *TO]) == 0
+    before = sorted(Path.cwd().rglob("*"))
+    for command in COMMANDS:
+        assert run([*command, "--dataset", "other"]) == 64
+        assert "Nothing has been loaded to" in capsys.readouterr().err
+    assert sorted(Path.cwd().rglob("*")) == before
+
+
+@pytest.mark.filterwarnings(COERCING)
+def test_a_broken_version_is_named_and_can_be_repaired(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The message names connector, version, place and repair; then the readable row provides the text."""
+    load = ["load", "--sandbox", "--include-configs", "--include-teams", "--quiet", *TO]
+    assert run(load) == 0
+    with closing(sqlite3.connect(tmp_path / "warehouse__supermetrics.sqlite", isolation_level=None)) as connection:
+        connection.execute("update connector_configurations set configuration_json = '{\"a\": }'")
+        connection.execute(
+            "update connector_configurations set content_hash = null where connector_identifier = 'K8W21'"
+        )
+        # the view finds its tables under every name of the file
+        found = connection.execute("select distinct change, baseline from connector_changes order by 1")
+        assert list(found) == [("added", 1), ("configuration_changed", 1)]
+    capsys.readouterr()
+    assert run([*DIFF, "--json"]) == 1
+    printed = capsys.readouterr()
+    assert "Version 1.4.0 (no. 1, " in printed.err
+    assert "of connector T3S70 of team 936506 Nordic Marketing is not JSON" in printed.err
+    assert "line 1 column 7" in printed.err
+    assert f"table connector_configurations of sqlite:///{tmp_path / 'warehouse.sqlite'}" in printed.err
+    assert "load --include-configs --full-refresh" in printed.err
+    assert json.loads(printed.out)["error"]["exit_code"] == 1
+    assert run(["diff", "936506", "K8W21", *TO]) == 1
+    assert "of connector K8W21 of team 936506 Nordic Marketing is not JSON" in capsys.readouterr().err
+
+    assert run([*load, "--full-refresh"]) == 0
+    capsys.readouterr()
+    assert run([*DIFF, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert (document["team_name"], document["from"]["number"], document["changes"]) == ("Nordic Marketing", 1, [])

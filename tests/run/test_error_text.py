@@ -1,0 +1,124 @@
+"""Errors of a destination: no row of a table reaches standard error, a chat or `team_syncs`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import duckdb
+import psycopg2
+import pytest
+from dlt.destinations.exceptions import DatabaseTerminalException
+
+from supermetrics_connectors import SupermetricsError
+from supermetrics_loader.run.error_text import MAX_MESSAGE_CHARS, summarize_error, without_values
+from tests.helpers.commands import ask, script
+from tests.helpers.expectations import TEAM
+from tests.helpers.sandbox import Sandbox
+from tests.run.conftest import Chat
+
+VALUE = """it's "hunter2" (hunter2)=(hunter2)
+hunter2"""
+
+Execute = Callable[[str], list[tuple[object, ...]]]
+
+
+def in_duckdb(sql: str) -> list[tuple[object, ...]]:
+    """Runs a statement in the DuckDB file of a load."""
+    return ask(sql)
+
+
+@pytest.fixture
+def in_postgres(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> Execute:
+    """Runs a statement in PostgreSQL, into which loads go."""
+    monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", postgres_url)
+
+    def execute(sql: str) -> list[tuple[object, ...]]:
+        with psycopg2.connect(postgres_url) as connection, connection.cursor() as cursor:
+            cursor.execute(f"set search_path = 'error_text'; {sql}")
+            return cursor.fetchall() if cursor.description else []
+
+    return execute
+
+
+@pytest.mark.parametrize(
+    ("destination", "dataset", "refuse", "summary"),
+    [
+        (
+            "duckdb",
+            "supermetrics",
+            "alter table connectors alter name type integer using 1",
+            "ConversionException: Conversion Error: Could not convert string …",
+        ),
+        (
+            "postgres",
+            "error_text",
+            "alter table connectors add constraint quiet check (name not like '%hunter2%')",
+            "CheckViolation 23514: new row for relation …",
+        ),
+    ],
+)
+def test_a_refused_row_is_quoted_nowhere(
+    api: Sandbox,
+    chat: Chat,
+    in_postgres: Execute,
+    destination: str,
+    dataset: str,
+    refuse: str,
+    summary: str,
+) -> None:
+    """Neither by this program nor by a log record of dlt; `--verbose` logs the full text."""
+    execute = in_postgres if destination == "postgres" else in_duckdb
+    command = ["load", "--destination", destination, "--dataset", dataset]
+    assert script(*command).code == 0
+    if destination == "duckdb":
+        execute("drop view connector_changes")
+    execute(refuse)
+    api.edit_connector(TEAM, "A", name=VALUE)
+    code, out, err = script(*command, "--json", SUPERMETRICS_NOTIFY=chat.webhook)
+    messages = [str(text) for (text,) in execute("select error_message from team_syncs where status = 'failed'")]
+    assert code == 1
+    assert err.startswith(f"Error: {summary}")
+    assert len(err.splitlines()) == 1
+    assert messages
+    assert all(message.startswith(summary) for message in messages)
+    texts = [out, err, *messages, *chat.texts()]
+    assert len(texts) == 2 + len(messages) + 1
+    assert not [text for text in texts if "hunter2" in text]
+    assert "hunter2" in script(*command, "-v").err
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Could not convert string 'hunter2' to INT32", "Could not convert string … to INT32"),
+        ("Could not convert string 'it's hunter2' to INT32", "Could not convert string …"),
+        ("Could not convert string 'hunter2\n' to INT32", "Could not convert string …"),
+        (
+            'null value in column "name" of relation "connectors"',
+            'null value in column "name" of relation "connectors"',
+        ),
+        ('relation "supermetrics.connectors" is "hunter2"', "relation …"),
+        ("Incorrect value: `hunter2` (x)=(hunter2)", "Incorrect value: …"),
+        ("refused\nDETAIL: Failing row contains (hunter2).", "refused"),
+        ("", ""),
+        ("x" * 1000, "x" * MAX_MESSAGE_CHARS),
+    ],
+)
+def test_values_and_further_lines_are_left_out(text: str, expected: str) -> None:
+    """Names of tables and columns of ours stay."""
+    assert without_values(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("error", "is_connecting", "expected"),
+    [
+        (SupermetricsError("it's 'whole'"), False, "SupermetricsError: it's 'whole'."),
+        (ValueError("it's 'whole'"), False, "ValueError: it's 'whole'"),
+        (DatabaseTerminalException(duckdb.Error("'hunter2'")), False, "DatabaseTerminalException: …"),
+        (duckdb.IOException("lock on 'file'"), False, "IOException: lock on …"),
+        (duckdb.IOException("lock on 'file'\nby PID 1"), True, "IOException: lock on 'file'\nby PID 1"),
+    ],
+)
+def test_errors_without_rows_stay_whole(error: Exception, is_connecting: bool, expected: str) -> None:
+    """The file or host of a failed connection is what the person needs."""
+    assert summarize_error(error, is_connecting) == expected

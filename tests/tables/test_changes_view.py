@@ -1,0 +1,340 @@
+"""`connector_changes`: every change between two listings once, also when loads between them fail."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import datetime, timezone
+from itertools import pairwise
+from typing import Any
+
+import dlt
+import duckdb
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from supermetrics_connectors import create_changes_view
+from supermetrics_connectors.tables.changes_view import CHANGES_COLUMNS, changes_query
+from supermetrics_loader.run.load import run_load
+from tests.helpers.expectations import HISTORIES, OTHER, TEAM, Load, Query, Rows, change, configuration
+from tests.helpers.sandbox import Fault, Sandbox
+
+BASELINE = ("", "added", True)
+CONFIGURATIONS_BASELINE = ("", "configuration_changed", True)
+
+
+@pytest.fixture
+def rows(rows: Rows, pipeline: dlt.Pipeline) -> Rows:
+    """Creates the view, as a user does after a run, and reads it."""
+
+    def read(*arguments: str, **options: str) -> list[tuple[Any, ...]]:
+        assert create_changes_view(pipeline)
+        return rows(*arguments, **options)
+
+    return read
+
+
+def seen(rows: Rows) -> list[tuple[Any, ...]]:
+    """The changes, oldest first, without the baselines."""
+    return [
+        row[1:]
+        for row in rows("connector_changes", "detected_at", "connector_identifier", "change", where="not baseline")
+    ]
+
+
+def paths(rows: Rows) -> list[tuple[list[str] | None, ...]]:
+    """Added, removed and changed paths of the configurations' changes."""
+    columns = ("paths_added::varchar", "paths_removed::varchar", "paths_changed::varchar")
+    found = rows(
+        "connector_changes", "detected_at", *columns, where="change = 'configuration_changed' and not baseline"
+    )
+    return [tuple(json.loads(text) if text else None for text in each[1:]) for each in found]
+
+
+def test_a_first_listing_is_one_row_of_its_own_kind(sandbox: Sandbox, load: Load, rows: Rows) -> None:
+    """Connectors that existed before the first load were not added."""
+    for name in "ABC":
+        sandbox.add_connector(TEAM, name, configuration=configuration())
+    load()
+    load(include_configs=True)
+    sandbox.add_connector(OTHER, "A", configuration=configuration())
+    load(include_configs=True)
+    of_the_team = rows("connector_changes", "connector_identifier", "change", "baseline", where=f"team_id = {TEAM}")
+    assert of_the_team == [BASELINE, CONFIGURATIONS_BASELINE]
+    assert rows("connector_changes", "count(*)", where="baseline") == [(4,)]
+    assert seen(rows) == []
+
+
+def test_each_change_is_a_row(sandbox: Sandbox, load: Load, rows: Rows) -> None:
+    """A row shows the previous update, and the name of a removed connector."""
+    for name in "ABCD":
+        sandbox.add_connector(TEAM, name, name=f"Name {name}", updated_at="2025-01-01", configuration=configuration())
+    load(include_configs=True)
+    sandbox.edit_connector(TEAM, "A", name="New name", updated_at="2025-02-02")
+    edited = {**configuration(a=1), "updated_at": "2025-03-03"}
+    sandbox.edit_connector(TEAM, "B", updated_at="2025-01-01", configuration=edited)
+    sandbox.delete_connector(TEAM, "C")
+    sandbox.add_connector(TEAM, "E", name="Name E", updated_at="2025-04-04", configuration=configuration())
+    before = datetime.now(timezone.utc)
+    load(include_configs=True)
+    columns = (
+        "connector_identifier",
+        "change",
+        "name",
+        "updated_at::date::varchar",
+        "previous_updated_at::date::varchar",
+    )
+    found = rows("connector_changes", *columns, where="not baseline")
+    assert found == [
+        ("A", "updated", "New name", "2025-02-02", "2025-01-01"),
+        ("B", "configuration_changed", "Name B", "2025-03-03", "2025-01-01"),
+        ("C", "removed", "Name C", None, "2025-01-01"),
+        ("E", "added", "Name E", "2025-04-04", None),
+    ]
+    assert {at >= before for (at,) in rows("connector_changes", "detected_at", where="not baseline")} == {True}
+    load(include_configs=True)
+    assert rows("connector_changes", *columns, where="not baseline") == found
+
+
+def test_a_changed_configuration_shows_paths_and_no_values(sandbox: Sandbox, load: Load, rows: Rows) -> None:
+    """The values are in the history."""
+    sandbox.add_connector(TEAM, "A", configuration=configuration(url="https://a", fields=[{"id": "x"}], old={"b": 1}))
+    load(include_configs=True)
+    now = configuration(url="https://secret", fields=[{"id": "new"}, {"id": "x"}], added={"c": 1})
+    sandbox.edit_connector(TEAM, "A", configuration=now)
+    load(include_configs=True)
+    assert paths(rows) == [(["$.added", "$.fields[0]"], ["$.old"], ["$.url"])]
+    assert "secret" not in str(rows("connector_changes", "*"))
+
+
+def test_a_configuration_is_compared_with_the_version_before(sandbox: Sandbox, load: Load, rows: Rows) -> None:
+    """Also with an earlier version of the same content, and equal configurations of other connectors and teams."""
+    for team in (TEAM, OTHER):
+        for name in "AB":
+            sandbox.add_connector(team, name, configuration=configuration(v=1))
+    load(include_configs=True)
+    for definition in ({"v": 2}, {"v": 1}, {"v": 1, "w": 1}, {"v": 2}):
+        sandbox.edit_connector(TEAM, "A", configuration=configuration(**definition))
+        load(include_configs=True)
+    assert paths(rows) == [
+        ([], [], ["$.v"]),
+        ([], [], ["$.v"]),
+        (["$.w"], [], []),
+        ([], ["$.w"], ["$.v"]),
+    ]
+
+
+def test_a_configuration_that_comes_or_goes_is_a_change(sandbox: Sandbox, load: Load, rows: Rows) -> None:
+    """A draft gets a configuration; a connector that is added with its configuration is one change."""
+    sandbox.add_connector(TEAM, "DRAFT")
+    load(include_configs=True)
+    sandbox.edit_connector(TEAM, "DRAFT", configuration=configuration(a=1))
+    sandbox.add_connector(TEAM, "NEW", configuration=configuration(a=1))
+    load(include_configs=True)
+    sandbox.edit_connector(TEAM, "DRAFT", configuration=None)
+    load(include_configs=True)
+    assert paths(rows) == [(["$"], [], []), ([], ["$"], [])]
+    assert ("NEW", "added") in seen(rows)
+    assert ("NEW", "configuration_changed") not in seen(rows)
+
+
+def test_a_configuration_that_was_not_requested_has_not_changed(sandbox: Sandbox, load: Load, rows: Rows) -> None:
+    """Configurations are switched off and on: a new one is seen for the first time, an edited one has changed."""
+    sandbox.add_connector(TEAM, "A", configuration=configuration(v=1))
+    load(include_configs=True)
+    sandbox.add_connector(TEAM, "B", configuration=configuration(v=1))
+    sandbox.edit_connector(TEAM, "A", configuration=configuration(v=2))
+    load()
+    load(include_configs=True)
+    changed = [identifier for identifier, change in seen(rows) if change == "configuration_changed"]
+    assert changed == ["A"]
+    assert rows("connector_changes", "count(*)", where="baseline") == [(2,)]
+
+
+def test_an_incomplete_listing_removes_nothing(sandbox: Sandbox, load: Load, rows: Rows) -> None:
+    """A missing connector may exist; an edited one has changed."""
+    for name in "AB":
+        sandbox.add_connector(TEAM, name, configuration=configuration())
+    load(include_configs=True)
+    sandbox.delete_connector(TEAM, "A")
+    sandbox.edit_connector(TEAM, "B", configuration=None, updated_at="2030-01-01")
+    sandbox.add_connector(TEAM, "C")
+    sandbox.report_count(TEAM, 9)
+    load(include_configs=True)
+    assert sorted(seen(rows)) == [("B", "updated"), ("C", "added")]
+    sandbox.report_count(TEAM, None)
+    load(include_configs=True)
+    assert sorted(seen(rows)[2:]) == [("A", "removed"), ("B", "configuration_changed")]
+
+
+def test_a_skipped_team_is_no_baseline(sandbox: Sandbox, load: Load, rows: Rows) -> None:
+    """Its first listing is still to come; a team that was listed before continues from there."""
+    sandbox.add_connector(TEAM, "A")
+    sandbox.add_connector(OTHER, "A")
+    load(TEAM)
+    sandbox.edit_connector(TEAM, "A", name="edited")
+    for team in (TEAM, OTHER):
+        sandbox.fault(Fault(403), team_id=team)
+    load(on_team_error="skip")
+    load()
+    assert rows("connector_changes", "team_id", "change", "baseline") == [
+        (TEAM, "added", True),
+        (TEAM, "updated", False),
+        (OTHER, "added", True),
+    ]
+
+
+def test_a_full_refresh_shows_only_changes(sandbox: Sandbox, load: Load, rows: Rows) -> None:
+    """Rows are written again, and the connectors did not change."""
+    for name in "AB":
+        sandbox.add_connector(TEAM, name, configuration=configuration())
+    load(include_configs=True)
+    sandbox.edit_connector(TEAM, "A", name="edited", updated_at="2030-01-01")
+    load(include_configs=True, full_refresh=True)
+    assert seen(rows) == [("A", "updated")]
+
+
+def test_a_fresh_worker_continues_from_the_tables(
+    sandbox: Sandbox, load: Load, rows: Rows, new_worker: Callable[[], dlt.Pipeline]
+) -> None:
+    """A container starts with an empty working folder."""
+    sandbox.add_connector(TEAM, "A", configuration=configuration(a=1))
+    load(include_configs=True)
+    sandbox.edit_connector(TEAM, "A", configuration=configuration(a=2))
+    load(include_configs=True, on=new_worker())
+    load(include_configs=True, on=new_worker())
+    assert paths(rows) == [([], [], ["$.a"])]
+
+
+def test_a_failed_load_shows_no_change_and_the_next_one_shows_all(
+    sandbox: Sandbox, pipeline: dlt.Pipeline, rows: Rows
+) -> None:
+    """Changes that a failed run saw are new to the next run."""
+    settings: dict[str, Any] = {"api_key": sandbox.token, "base_url": sandbox.url, "request_backoff_factor": 0}
+    for team in (TEAM, OTHER):
+        sandbox.add_connector(team, "A")
+    run_load(pipeline, team_ids=[TEAM, OTHER], **settings)
+    sandbox.add_connector(TEAM, "B")
+    sandbox.fault(Fault(403), team_id=OTHER)
+    with pytest.raises(Exception, match="403"):
+        run_load(pipeline, team_ids=[TEAM, OTHER], **settings)
+    assert seen(rows) == []
+    run_load(pipeline, team_ids=[TEAM, OTHER], **settings)
+    assert seen(rows) == [("B", "added")]
+
+
+# --- views of the user's ----------------------------------------------------------------------------------------------
+
+
+def test_the_view_has_its_columns_before_configurations_are_loaded(
+    sandbox: Sandbox, load: Load, rows: Rows, query: Query
+) -> None:
+    """A dataset whose first loads are without configurations reports their changes later."""
+    sandbox.add_connector(TEAM, "A", configuration=configuration(a=1))
+    load()
+    assert rows("connector_changes", "connector_identifier", "change", "baseline") == [BASELINE]
+    assert [name for name, *_ in query("describe connector_changes")] == list(CHANGES_COLUMNS)
+    load(include_configs=True)
+    sandbox.edit_connector(TEAM, "A", configuration=configuration(a=2))
+    load(include_configs=True)
+    assert paths(rows) == [([], [], ["$.a"])]
+
+
+@pytest.mark.parametrize("kind", ["view", "table"])
+def test_a_view_or_table_of_the_user_s_is_left_alone(
+    customer: Sandbox, load: Load, query: Query, pipeline: dlt.Pipeline, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No warning either: a scheduler would mail it after every run."""
+    load()
+    query(f"create {kind} connector_changes as select 1 as mine")
+    assert not create_changes_view(pipeline)
+    change(customer)
+    load()
+    assert not create_changes_view(pipeline)
+    assert query("select * from connector_changes") == [(1,)]
+    assert [record for record in caplog.records if record.levelname == "WARNING"] == []
+
+
+def test_a_dropped_view_is_created_again_and_an_existing_one_is_not(
+    customer: Sandbox, load: Load, query: Query, pipeline: dlt.Pipeline
+) -> None:
+    """Views of the user's on top of it stay valid."""
+    load()
+    assert create_changes_view(pipeline)
+    query("create view of_today as select * from connector_changes")
+    change(customer)
+    load()
+    assert create_changes_view(pipeline)
+    assert len(query("select * from of_today where not baseline")) == 3
+    query("drop view connector_changes")
+    assert create_changes_view(pipeline)
+    assert len(query("select * from of_today where not baseline")) == 3
+
+
+# --- the query itself -------------------------------------------------------------------------------------------------
+
+contents = st.sampled_from([None, "x", "y"])
+states = st.dictionaries(st.sampled_from("ABC"), st.tuples(st.sampled_from(["p", "q"]), contents), max_size=3)
+
+
+@given(st.lists(states, min_size=1, max_size=6), st.booleans())
+def test_the_changes_add_up_to_what_is_listed(years: list[dict[str, tuple[str, str | None]]], duplicated: bool) -> None:
+    """From listing to listing, as connectors come, change, go and return; duplicates of rows count once."""
+    expected: list[tuple[int, str, str]] = []
+    for number, (before, now) in enumerate(pairwise(years), 2):
+        expected += [(number, name, "added") for name in now.keys() - before.keys()]
+        expected += [(number, name, "removed") for name in before.keys() - now.keys()]
+        for name in now.keys() & before.keys():
+            expected += [(number, name, "updated")] * (now[name][0] != before[name][0])
+            expected += [(number, name, "configuration_changed")] * (now[name][1] != before[name][1])
+    with duckdb.connect() as connection:
+        versions = [{n: s[0] for n, s in year.items()} for year in years]
+        configured = [{n: s[1] for n, s in year.items() if s[1]} for year in years]
+        _write_history(connection, "connector_versions", versions, versions)
+        _write_history(connection, "connector_configurations", configured, versions)
+        connection.execute(
+            "create table team_syncs as select 1 as team_id, 'ok' as status, 'load' as _dlt_load_id,"
+            " to_timestamp(unnest(range(20))) as started_at"
+        )
+        connection.execute("create table _dlt_loads as select 'load' as load_id, 0 as status")
+        if duplicated:
+            for table in HISTORIES:
+                connection.execute(f"insert into {table} select * from {table}")
+        sql = changes_query(str, json_constant="cast('{}' as json)".format)
+        found = connection.execute(
+            f"select epoch(detected_at)::int, connector_identifier, change from ({sql}) where not baseline"
+        ).fetchall()
+    first = min((i for i, year in enumerate(years, 1) if year), default=0)
+    # the first connectors are the baseline
+    expected = [each for each in expected if each[2] == "configuration_changed" or each[0] > first]
+    assert sorted(found) == sorted(expected)
+
+
+def _write_history(
+    connection: duckdb.DuckDBPyConnection, table: str, years: list[dict[str, str]], connectors: list[dict[str, str]]
+) -> None:
+    """Writes the history that the source makes of these listings of team 1, one per second."""
+    connection.execute(
+        f"create table {table} (team_id bigint, connector_identifier text, version_id text, name text,"
+        " updated_at timestamptz, paths_added json, paths_removed json, paths_changed json,"
+        " _dlt_valid_from timestamptz, _dlt_valid_to timestamptz, _dlt_load_id text)"
+    )
+    current: dict[str, tuple[str, int]] = {}
+    closed: list[tuple[str, str, int, int | None]] = []
+    gained: set[tuple[str, int]] = set()
+    for second, year in enumerate([{}, *years]):
+        ended = [name for name, (content, _) in current.items() if year.get(name) != content]
+        closed += [(name, *current.pop(name), second) for name in ended]
+        for name in year.keys() - current.keys():
+            current[name] = year[name], second
+            is_new = second < 2 or name not in connectors[second - 2]
+            if not is_new and not any(each[0] == name and each[3] == second for each in closed):
+                gained.add((name, second))
+    rows = [*closed, *((name, content, second, None) for name, (content, second) in current.items())]
+    for name, content, start, end in rows:
+        came = '["$"]' if (name, start) in gained else None
+        connection.execute(
+            f"insert into {table} values (1, ?, ?, ?, null, ?, null, null, to_timestamp(?), to_timestamp(?), 'load')",
+            [name, content, name, came, start, end],
+        )
