@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from supermetrics_loader.cli.options import SANDBOX_DATASET
+
 SCRIPT = str(Path(sys.executable).parent / "supermetrics-connectors")
 NEWEST = ("LYL09", "PDC11", "RTL-2025", "WHS44", "K8W21")
 """Connectors of the shipped teams; snapshots have each twice."""
@@ -70,7 +72,11 @@ def test_good_loads_are_silent_and_the_printed_command_shows_the_rows(arguments:
     assert [identifier for identifier in NEWEST if identifier not in shown] == []
     where = [each for each in arguments if each in ("--destination", *KINDS)]
     done = subprocess.run(  # noqa: S603 - the command that this project printed
-        [SCRIPT, "report", *where], capture_output=True, encoding="utf-8", timeout=120, check=False
+        [SCRIPT, "report", "--dataset", SANDBOX_DATASET, *where],
+        capture_output=True,
+        encoding="utf-8",
+        timeout=120,
+        check=False,
     )
     if "--snapshot" in arguments:
         assert done.returncode == 64

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from supermetrics_loader.cli.main import run
+from tests.helpers.commands import shipped
+from tests.helpers.sandbox import Sandbox
 
 TO = ["--destination", "sqlalchemy"]
 DIFF = ["diff", "936506", "T3S70", *TO]
@@ -44,9 +46,12 @@ def test_reading_makes_no_second_dataset(capsys: pytest.CaptureFixture[str]) -> 
 
 
 @pytest.mark.filterwarnings(COERCING)
-def test_a_broken_version_is_named_and_can_be_repaired(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_broken_version_is_named_and_can_be_repaired(
+    sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The message names connector, version, place and repair; then the readable row provides the text."""
-    load = ["load", "--sandbox", "--include-configs", "--include-teams", "--quiet", *TO]
+    shipped(sandbox, monkeypatch)
+    load = ["load", "--include-configs", "--include-teams", "--quiet", *TO]
     assert run(load) == 0
     with closing(sqlite3.connect(tmp_path / "warehouse__supermetrics.sqlite", isolation_level=None)) as connection:
         connection.execute("update connector_configurations set configuration_json = '{\"a\": }'")

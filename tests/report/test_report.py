@@ -16,6 +16,7 @@ import pytest
 
 import supermetrics_loader.report
 from supermetrics_loader.cli.main import run
+from supermetrics_loader.cli.options import SANDBOX_DATASET
 from supermetrics_loader.report.messages import api_sentence
 from supermetrics_loader.report.page import make_page
 from tests.helpers.expectations import Load, Query, configuration
@@ -483,7 +484,7 @@ def test_a_full_disk_leaves_the_earlier_report(capsys: Any) -> None:
     capsys.readouterr()
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
     try:
-        assert run(["report"]) == 1
+        assert run(["report", "--dataset", SANDBOX_DATASET]) == 1
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
@@ -506,7 +507,7 @@ def test_a_missing_package_is_named_with_the_extra(monkeypatch: pytest.MonkeyPat
 def test_the_default_file_is_reported_while_others_read_it(
     tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`load` and `report` without options go together; the report only reads."""
+    """The report only reads."""
     monkeypatch.setenv("TZ", "America/New_York")
     assert run(["load", "--sandbox", "--include-configs", "--quiet"]) == 0
     code = "import duckdb, sys; duckdb.connect('supermetrics_connectors.duckdb', read_only=True); print(); input()"
@@ -514,7 +515,7 @@ def test_the_default_file_is_reported_while_others_read_it(
         assert reader.stdout
         reader.stdout.readline()
         capsys.readouterr()
-        assert run(["report"]) == 0
+        assert run(["report", "--dataset", SANDBOX_DATASET]) == 0
         reader.communicate(b"\n")
     assert capsys.readouterr().out == f"Report: {tmp_path / 'report.html'}\n"
     page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))

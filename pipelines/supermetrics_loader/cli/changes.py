@@ -35,6 +35,7 @@ def changes(since: datetime | None, exit_code: bool, destination: str, dataset: 
 
 def _show(rows: Sequence[dict[str, Any]]) -> None:
     from ..read.changes import PATHS
+    from ..read.history import moment_text
     from ..read.team_names import team_label
     from . import console
 
@@ -42,7 +43,7 @@ def _show(rows: Sequence[dict[str, Any]]) -> None:
         paths = [f"{mark}{path}" for column, mark in PATHS.items() for path in row[column] or ()]
         team = team_label(row["team_id"], {row["team_id"]: row["team_name"]})
         what = f"{team}  {row['connector_identifier']}  {row['name'] or ''}".rstrip()
-        line = f"{row['detected_at']:%Y-%m-%d %H:%M}  {row['change']:<21}  {what}{': ' * bool(paths)}{', '.join(paths)}"
+        line = f"{moment_text(row['detected_at'])}  {row['change']:<21}  {what}{': ' * bool(paths)}{', '.join(paths)}"
         console.show(line)
     if not rows and sys.stdout.isatty():  # cron mails every text
         console.show("No changes.")

@@ -3,7 +3,7 @@
 import click
 
 from ..run.exit_codes import Exit
-from .options import debug_option
+from .options import SANDBOX_DATASET, debug_option
 
 
 @click.command()
@@ -37,7 +37,7 @@ def sandbox(port: int) -> int:
 def _usage(url: str, token: str, team_ids: str) -> str:
     """Shell commands for a sandbox with the shipped teams: a load, and another one after each change."""
     connectors = f"{url}/sandbox/teams/936506/connectors"
-    load = "supermetrics-connectors load --include-configs --dataset supermetrics_sandbox"
+    load = f"supermetrics-connectors load --include-configs --dataset {SANDBOX_DATASET}"
     added = '{"connector_identifier": "NEW01", "name": "Support desk"}'
     configured = '{"configuration_json": {"authentication": {"type": "user_input"}}}'
     reconfigured = '{"configuration_json": {"dataSourceUser": {"userInfo": {"label": {"value": "$.name"}}}}}'
@@ -71,5 +71,5 @@ curl -fsS -o /dev/null -X DELETE {connectors}/NEW01
 {load}
 
 # List all changes, and compare the two versions of the changed configuration.
-supermetrics-connectors changes --dataset supermetrics_sandbox
-supermetrics-connectors diff 936506 T3S70 --dataset supermetrics_sandbox"""
+supermetrics-connectors changes --dataset {SANDBOX_DATASET}
+supermetrics-connectors diff 936506 T3S70 --dataset {SANDBOX_DATASET}"""

@@ -12,7 +12,6 @@ from typing import Any
 from supermetrics_connectors.interface import CHANGES_COLUMNS, to_utc
 
 from .dataset import open_dataset
-from .errors import NothingLoadedError
 from .team_names import team_names
 
 PATHS = {"paths_added": "+", "paths_removed": "-", "paths_changed": "~"}
@@ -39,8 +38,7 @@ def read_changes(destination: Any, dataset: str, since: datetime | None = None) 
         SupermetricsConfigurationError: The dataset holds snapshots.
     """
     with open_dataset(destination, dataset) as data:
-        if "connector_versions" not in data.tables:
-            raise NothingLoadedError(dataset, data.location)
+        data.require("connector_versions")
         rows = data.query(data.changes_query).rows
         names = team_names(data)
     changes = [{"team_id": row["team_id"], "team_name": names.get(row["team_id"])} | row for row in map(_plain, rows)]

@@ -115,10 +115,29 @@ class Dataset(ABC):
             self._columns[table] = [name.lower() for name in names]
         return self._columns[table]
 
+    def api_columns(self, table: str) -> list[str]:
+        """The columns of a table that hold fields of the API, without those that identify the connector."""
+        spec = TABLES[table]
+        own = {column.name for column in spec.columns if not column.is_api_field or column.name in spec.key}
+        return [name for name in self.columns(table) if name not in own and not name.startswith("_dlt")]
+
+    def has(self, table: str) -> bool:
+        """Whether the table or view exists."""
+        return bool(self.columns(table))
+
+    def require(self, table: str) -> None:
+        """Makes sure that a table exists.
+
+        Raises:
+            NothingLoadedError: It does not.
+        """
+        if not self.has(table):
+            raise NothingLoadedError(self.name, self.location)
+
     @cached_property
     def tables(self) -> list[str]:
         """Names of the existing tables and views that this project documents."""
-        return [name for name in (*TABLES, CHANGES_VIEW) if self.columns(name)]
+        return [name for name in (*TABLES, CHANGES_VIEW) if self.has(name)]
 
     @cached_property
     def complete_sync(self) -> str:
@@ -126,14 +145,14 @@ class Dataset(ABC):
 
         Without a row in `_dlt_loads` nothing is concluded from that table.
         """
-        if not self.columns(LOADS) or not self.query(f"SELECT COUNT(*) FROM {self.table(LOADS)}").rows[0][0]:  # noqa: S608 - our own names
+        if not self.has(LOADS) or not self.query(f"SELECT COUNT(*) FROM {self.table(LOADS)}").rows[0][0]:  # noqa: S608 - our own names
             return "status = 'ok'"
         return f"status = 'ok' AND _dlt_load_id IN (SELECT load_id FROM {self.table(LOADS)} WHERE status = 0)"  # noqa: S608 - our own names
 
     @property
     def changes_query(self) -> str:
         """The SELECT of `connector_changes`, for a dataset without the view."""
-        return changes_query(self.table, self.column, self.json_constant, has_loads=bool(self.columns(LOADS)))
+        return changes_query(self.table, self.column, self.json_constant, has_loads=self.has(LOADS))
 
     def answer(self, sql: str) -> QueryResult:
         """Answers a query of the user, in which tables need no schema.

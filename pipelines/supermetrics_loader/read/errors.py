@@ -26,7 +26,8 @@ class NothingLoadedError(ReadError):
     def __init__(self, dataset: str, location: str) -> None:
         super().__init__(
             f"Nothing has been loaded to the dataset {dataset} of {location}.\n"
-            "Load something first, such as: supermetrics-connectors load --sandbox --include-configs"
+            "Load it first, with supermetrics-connectors load, or name another dataset with --dataset, "
+            "such as the one that the summary of a load names."
         )
 
 

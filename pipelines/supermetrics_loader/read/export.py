@@ -13,7 +13,7 @@ from supermetrics_connectors.interface import to_utc
 from ..files import write_file_atomically
 from ..sanitize import sanitize
 from .dataset import Dataset, open_dataset
-from .errors import ExportError, NothingLoadedError
+from .errors import ExportError
 from .file_names import FILE, file_names
 from .history import Row, is_valid_at, moment_text, parsed_document, pretty_json
 
@@ -21,7 +21,6 @@ MANIFEST = ".supermetrics-connectors.json"
 """The list of the files that `export` wrote into a folder."""
 _CONNECTORS_AT_ONCE = 250
 """Connectors whose configurations are in memory together."""
-_HIDDEN = ("team_id", "connector_identifier", "content_hash")
 
 Key = tuple[int, str]
 
@@ -58,8 +57,7 @@ def export(destination: Any, dataset: str, folder: Path, at: datetime | None = N
         ExportError: No connector is known for that moment, or the folder cannot take the files.
     """
     with open_dataset(destination, dataset) as data:
-        if "connector_versions" not in data.tables:
-            raise NothingLoadedError(dataset, data.location)
+        data.require("connector_versions")
         keys = _valid_ids(data, "connector_versions", at)
         if at and not keys:
             raise ExportError(f"No load has seen a connector that was listed at {moment_text(at)} UTC.")
@@ -153,8 +151,8 @@ class _Folder:
 
 
 def _valid_ids(data: Dataset, table: str, at: datetime | None) -> dict[Key, str]:
-    """`_dlt_id` of the version of each connector that is valid at the moment."""
-    columns = "team_id, connector_identifier, _dlt_id, _dlt_valid_from, _dlt_valid_to"
+    """`version_id` of the version of each connector that is valid at the moment."""
+    columns = "team_id, connector_identifier, version_id, _dlt_valid_from, _dlt_valid_to"
     condition = "WHERE _dlt_valid_to IS NULL" if at is None else ""
     rows = data.query(f"SELECT {columns} FROM {data.table(table)} {condition}").rows  # noqa: S608 - our own names
     return {
@@ -166,13 +164,13 @@ def _valid_ids(data: Dataset, table: str, at: datetime | None) -> dict[Key, str]
 
 def _documents(data: Dataset, keys: Mapping[Key, str], at: datetime | None) -> Iterator[tuple[Key, Row]]:
     """Yields each connector as its file has it: the API's fields, and the configuration."""
-    configured = "connector_configurations" in data.tables
+    configured = data.has("connector_configurations")
     configurations = _valid_ids(data, "connector_configurations", at) if configured else {}
     ordered = sorted(keys)
     for start in range(0, len(ordered), _CONNECTORS_AT_ONCE):
         some = ordered[start : start + _CONNECTORS_AT_ONCE]
-        contents = _contents(data, "connector_configurations", {key: configurations.get(key) for key in some})
-        for key, record in _contents(data, "connector_versions", {key: keys[key] for key in some}).items():
+        contents = _contents(data, "connector_configurations", {key: configurations.get(key) for key in some}, at)
+        for key, record in _contents(data, "connector_versions", {key: keys[key] for key in some}, at).items():
             configuration = contents.get(key)
             if configuration:
                 configuration["configuration_json"] = parsed_document(configuration["configuration_json"])
@@ -180,20 +178,21 @@ def _documents(data: Dataset, keys: Mapping[Key, str], at: datetime | None) -> I
             yield key, names | record | {"configuration": configuration}
 
 
-def _contents(data: Dataset, table: str, ids: Mapping[Key, str | None]) -> dict[Key, Row]:
-    """The API's fields in these versions."""
+def _contents(data: Dataset, table: str, ids: Mapping[Key, str | None], at: datetime | None) -> dict[Key, Row]:
+    """The API's fields in these versions. A content that came back has one id at several times."""
     values = [id_ for id_ in ids.values() if id_ is not None]
     if not values:
         return {}
-    names = [name for name in data.columns(table) if not name.startswith(("_dlt", "paths_")) and name not in _HIDDEN]
+    names = data.api_columns(table)
     columns = [data.json_text(name) if name == "configuration_json" else data.column(name) for name in names]
     team_ids = [team_id for team_id, _ in ids]
     sql = (
-        f"SELECT team_id, connector_identifier, _dlt_id, {', '.join(columns)} FROM {data.table(table)}"  # noqa: S608 - our own names
-        f" WHERE team_id BETWEEN {min(team_ids)} AND {max(team_ids)} AND _dlt_id IN ({', '.join(['%s'] * len(values))})"
+        f"SELECT team_id, connector_identifier, version_id, _dlt_valid_from, _dlt_valid_to, {', '.join(columns)}"  # noqa: S608 - our own names
+        f" FROM {data.table(table)} WHERE team_id BETWEEN {min(team_ids)} AND {max(team_ids)}"
+        f" AND version_id IN ({', '.join(['%s'] * len(values))})"
     )
     return {
         (team_id, identifier): {n: to_utc(v) if n.endswith("_at") else v for n, v in zip(names, row, strict=True)}
-        for team_id, identifier, id_, *row in data.query(sql, *values).rows
-        if ids.get((team_id, identifier)) == id_
+        for team_id, identifier, id_, valid_from, valid_to, *row in data.query(sql, *values).rows
+        if ids.get((team_id, identifier)) == id_ and is_valid_at(to_utc(valid_from), to_utc(valid_to), at)
     }

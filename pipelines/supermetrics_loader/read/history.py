@@ -67,8 +67,7 @@ class ConnectorHistory:
 
     def records(self) -> list[Row]:
         """Every version of the connector's record, oldest first: the API's fields, `valid_from` and `valid_to`."""
-        names = [name for name in self._data.columns("connector_versions") if not name.startswith("_dlt")]
-        names = [name for name in names if name not in ("team_id", "connector_identifier", "content_hash")]
+        names = self._data.api_columns("connector_versions")
         columns = [*map(self._data.column, names), "_dlt_valid_from", "_dlt_valid_to"]
         try:
             rows = self._rows("connector_versions", columns, "ORDER BY _dlt_valid_from")
@@ -79,7 +78,7 @@ class ConnectorHistory:
     @cached_property
     def versions(self) -> list[Version]:
         """Every version of the configuration, oldest first; empty if none has been loaded."""
-        if "connector_configurations" not in self._data.tables:
+        if not self._data.has("connector_configurations"):
             return []
         columns = ["version", "content_hash", "updated_at", "_dlt_valid_from", "_dlt_valid_to"]
         rows = self._rows("connector_configurations", columns, "ORDER BY _dlt_valid_from")

@@ -14,7 +14,6 @@ from typing import Any
 from supermetrics_connectors.interface import MissingTableError, NotJsonError, RefusedJsonError, to_utc
 
 from .dataset import Dataset, open_dataset
-from .errors import NothingLoadedError
 from .history import parsed_document
 from .team_names import team_names
 
@@ -97,8 +96,7 @@ def read_overview(destination: Any, dataset: str, now: datetime | None = None) -
         SupermetricsConfigurationError: The dataset holds snapshots.
     """
     with open_dataset(destination, dataset) as data:
-        if "connectors" not in data.tables:
-            raise NothingLoadedError(dataset, data.location)
+        data.require("connectors")
         return list(overview(data, now or datetime.now(timezone.utc)))
 
 

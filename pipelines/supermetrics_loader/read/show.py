@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from .dataset import open_dataset
-from .errors import NothingLoadedError, NoVersionError
+from .errors import NoVersionError
 from .history import ConnectorHistory, Row, Version, is_valid_at, moment_text
 from .overview import configuration_facts
 from .team_names import ConnectorKey
@@ -59,8 +59,7 @@ def read_connector(
         BrokenVersionError: Somebody edited the JSON into what is no JSON.
     """
     with open_dataset(destination, dataset) as data:
-        if "connector_versions" not in data.tables:
-            raise NothingLoadedError(dataset, data.location)
+        data.require("connector_versions")
         history = ConnectorHistory(data, team_id, connector)
         chosen = history.find(version) if version else None
         record = _record(history, chosen.valid_from if chosen else at)

@@ -17,6 +17,8 @@ from markupsafe import Markup
 
 from ..read.dataset import open_dataset
 from ..read.errors import NothingLoadedError
+from ..read.history import moment_text
+from ..read.overview import LOG_DAYS
 from ..sanitize import sanitize
 from . import sections
 from .charts import KINDS
@@ -101,7 +103,7 @@ def _render(tables: Tables, about: Mapping[str, str], now: datetime, first_sync:
     strip = [
         Figure(failing, "failing team", "latest sync not complete"),
         Figure(stale, "stale team", f"no complete sync in {sections.STALE_DAYS} days"),
-        Figure(calls, "failing connector", f"failed calls in {sections.LOG_DAYS} days"),
+        Figure(calls, "failing connector", f"failed calls in {LOG_DAYS} days"),
         Figure(typed, "typed secret", "in configurations"),
         Figure(changes, "change", "this week", is_bad=False),
     ]
@@ -121,7 +123,7 @@ def _render(tables: Tables, about: Mapping[str, str], now: datetime, first_sync:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"minute": _minute, "items": items, "percent": percent}
+    environment.filters |= {"minute": moment_text, "items": items, "percent": percent}
     # our own files, whose hashes the page's policy names: nothing of the data is in them
     style, script = (Markup((folder / name).read_text(encoding="utf-8")) for name in ("page.css", "page.js"))  # noqa: S704
     return environment.get_template("page.html").render(
@@ -145,10 +147,6 @@ def _shown(value: Any) -> Any:
         return value
     cut = value if len(value) <= MAX_TEXT_CHARS else f"{value[:MAX_TEXT_CHARS]}… ({len(value):,} characters)"
     return sanitize(cut)
-
-
-def _minute(moment: datetime) -> str:
-    return f"{moment.astimezone(timezone.utc):%Y-%m-%d %H:%M}"
 
 
 def percent(share: float) -> str:

@@ -10,7 +10,7 @@ from datetime import date, datetime, timedelta, timezone
 
 from markupsafe import Markup
 
-from ..read.overview import overview
+from ..read.overview import LOG_DAYS, overview
 from . import charts
 from .messages import api_sentence
 from .secret_use import SecretUse, secret_use
@@ -18,7 +18,6 @@ from .tables import Coverage, Row, Tables, counted, items
 
 CHANGES_DAYS = 84
 """Days in the chart: twelve weeks."""
-LOG_DAYS = 7
 MAX_ROWS = 25
 SLOW_MS = 10_000
 STALE_DAYS = 2
