@@ -9,7 +9,7 @@ from .api.fetch import Fetcher
 from .api.listing import Listing
 from .api.transport import DeadlineAdapter
 from .credentials import API_KEY_VARIABLE, SECTIONS, ApiKey
-from .documents.json_paths import JsonChange, compare_json, render
+from .documents.json_paths import compare_json, render
 from .documents.json_text import NotJsonError, RefusedJsonError, canonical_json, parse_json
 from .documents.redaction import redact
 from .exceptions import (
@@ -22,7 +22,7 @@ from .exceptions import (
 from .parsers import parse_duration, parse_team_ids
 from .records import parse_timestamp, to_utc
 from .settings import Settings, resolve
-from .specs import CONNECTOR_CONFIGURATIONS, CONNECTORS, SNAPSHOT_COLUMN, TABLES, TEAM_SYNCS
+from .specs import CONNECTOR_CONFIGURATIONS, CONNECTORS, SNAPSHOT_COLUMN, TABLES
 from .tables.changes_view import CHANGES_COLUMNS, CHANGES_VIEW, changes_query, create_view
 from .tables.destinations import choose_strategy, open_delta_table
 from .tables.destinations.reader import MissingTableError
@@ -44,7 +44,6 @@ __all__ = [
     "SECTIONS",
     "SNAPSHOT_COLUMN",
     "TABLES",
-    "TEAM_SYNCS",
     "ApiKey",
     "DeadlineAdapter",
     "DestinationStrategy",
@@ -52,7 +51,6 @@ __all__ = [
     "Endpoint",
     "FetchTask",
     "Fetcher",
-    "JsonChange",
     "Listing",
     "ListingBatch",
     "MissingTableError",

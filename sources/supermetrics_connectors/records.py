@@ -15,6 +15,9 @@ from .documents.json_text import canonical_json
 Record = dict[str, Any]
 """A record by column name, its timestamps as datetimes in UTC."""
 
+ConnectorKey = tuple[int, str]
+"""team_id and connector_identifier."""
+
 EARLIEST = datetime.min.replace(tzinfo=timezone.utc)
 LATEST = datetime.max.replace(tzinfo=timezone.utc)
 
@@ -80,6 +83,11 @@ def content_hash(fields: Mapping[str, Any], excluded: Iterable[str] = ()) -> str
     left_out = {*excluded}
     content = {name: value for name, value in fields.items() if value is not None and name not in left_out}
     return hashlib.sha256(canonical_json(content)).hexdigest()
+
+
+def connector_key(record: Mapping[str, Any]) -> ConnectorKey:
+    """The team and identifier of a record's connector."""
+    return record["team_id"], record["connector_identifier"]
 
 
 def composite_id(*parts: object) -> str:

@@ -82,7 +82,7 @@ def describe(error: BaseException) -> str:
         )
     if text := _out_of_room(error):
         return text
-    cause = error.cause if isinstance(error, LoadFailedError) else error
+    cause = _reason(error)
     if isinstance(cause, (AlreadyRunningError, LockLostError, SupermetricsError)):
         return sanitize_lines(cause)
     advice = f"\n{_DUCKDB_IN_USE}" if "Could not set lock on file" in str(cause) else ""
@@ -90,9 +90,13 @@ def describe(error: BaseException) -> str:
     return f"{sanitize_lines(summary)}{advice}"
 
 
+def _reason(error: BaseException) -> BaseException:
+    return error.cause if isinstance(error, LoadFailedError) else error
+
+
 def _out_of_room(error: BaseException) -> str:
     """One line for a destination or a folder without memory or disk space; "" for other failures."""
-    cause = error.cause if isinstance(error, LoadFailedError) else error
+    cause = _reason(error)
     reason = next(iter(sanitize_lines(cause).splitlines()), "")
     kept = "Rows that were loaded before are kept, and the next run with more of it loads the others"
     if is_out_of_memory(cause):
@@ -107,7 +111,7 @@ def _out_of_room(error: BaseException) -> str:
 
 def _missing_module(error: BaseException) -> str | None:
     """The top-level name of a missing module, if one of the extras installs it."""
-    cause = error.cause if isinstance(error, LoadFailedError) else error
+    cause = _reason(error)
     missing = _find(cause, ModuleNotFoundError) if isinstance(cause, ImportError) else None
     name = (missing.name or "").partition(".")[0] if missing else ""
     return name if name in _EXTRAS else None

@@ -6,14 +6,10 @@ from typing import Any
 from ..api.fetch import BATCH_BYTES
 from ..documents.json_paths import compare_json, render
 from ..documents.json_text import canonical_json
-from ..records import EARLIEST, Record, to_utc
-from ..specs import CONNECTOR_CONFIGURATIONS, CONNECTOR_VERSIONS, CONNECTORS, TEAM_SYNCS, VALID_FROM, TableSpec
-from .destinations.reader import AmongValues, MissingTableError
+from ..records import EARLIEST, ConnectorKey, Record, connector_key, to_utc
+from ..specs import CONNECTOR_CONFIGURATIONS, CONNECTOR_VERSIONS, CONNECTORS, TEAM_SYNCS, VALID_FROM
 from .rows import ListingBatch, ended_version_rows, parse_document
 from .run import Run
-
-Key = tuple[int, str]
-"""team_id and connector_identifier."""
 
 _WHOLE_DOCUMENT = {"paths_added": '["$"]', "paths_removed": "[]", "paths_changed": "[]"}
 """The paths of a first configuration, where an earlier listing contained none for the connector."""
@@ -23,8 +19,8 @@ def with_changed_paths(batch: ListingBatch, rows: list[Record]) -> list[Record]:
     """Adds the path columns to new versions of configurations, where the replaced version is stored."""
     if not rows or not batch.run.is_compared:
         return rows
-    replaced = {row["version_id"]: _key(row) for row in ended_version_rows(batch, CONNECTOR_CONFIGURATIONS)}
-    written = {_key(row): row for row in rows}
+    replaced = {row["version_id"]: connector_key(row) for row in ended_version_rows(batch, CONNECTOR_CONFIGURATIONS)}
+    written = {connector_key(row): row for row in rows}
     compared = set()
     for stored in _stored_versions(batch, replaced):
         if key := replaced.get(stored["version_id"]):
@@ -49,7 +45,7 @@ def changed_paths(before: Any, after: Any) -> dict[str, str]:
     return {column: canonical_json(paths).decode() for column, paths in found.items()}
 
 
-def _stored_versions(batch: ListingBatch, replaced: Mapping[str, Key]) -> Iterable[Record]:
+def _stored_versions(batch: ListingBatch, replaced: Mapping[str, ConnectorKey]) -> Iterable[Record]:
     """The stored versions with these ids.
 
     Where they are most of their teams' versions and small enough, all versions of the teams are read at once: DuckDB
@@ -59,10 +55,10 @@ def _stored_versions(batch: ListingBatch, replaced: Mapping[str, Key]) -> Iterab
     are_most = 2 * len(replaced) > batch.run.stored(CONNECTOR_CONFIGURATIONS).count(teams)
     are_small = sum(team.listing.size for team in batch.teams) <= 2 * BATCH_BYTES
     among = None if are_most and are_small else ("version_id", list(replaced))
-    return _rows(batch.run, CONNECTOR_CONFIGURATIONS, ["version_id", "configuration_json"], teams, among)
+    return batch.run.rows(CONNECTOR_CONFIGURATIONS, ["version_id", "configuration_json"], teams, among)
 
 
-def _keys_without_configuration(run: Run, keys: Iterable[Key]) -> set[Key]:
+def _keys_without_configuration(run: Run, keys: Iterable[ConnectorKey]) -> set[ConnectorKey]:
     """The connectors that an earlier listing with configurations contained without one."""
     stored = {key for key in keys if key[1] in run.stored(CONNECTORS).of(key[0]).contents}
     if not stored:
@@ -70,29 +66,15 @@ def _keys_without_configuration(run: Run, keys: Iterable[Key]) -> set[Key]:
     teams = sorted({team_id for team_id, _ in stored})
     incomplete = {(sync["team_id"], to_utc(sync["started_at"])) for sync in run.incomplete_syncs or ()}
     examined_at: dict[int, Any] = {}
-    for sync in _rows(run, TEAM_SYNCS, ["team_id", "started_at", "status", "configurations_changed"], teams):
+    for sync in run.rows(TEAM_SYNCS, ["team_id", "started_at", "status", "configurations_changed"], teams):
         at = to_utc(sync["started_at"]) or EARLIEST
         is_complete = sync["status"] != "failed" and (sync["team_id"], at) not in incomplete
         if sync["configurations_changed"] is not None and is_complete:
             examined_at[sync["team_id"]] = max(examined_at.get(sync["team_id"], at), at)
     return {
         key
-        for row in _rows(run, CONNECTOR_VERSIONS, ["team_id", "connector_identifier", VALID_FROM], teams)
-        if (key := _key(row)) in stored
+        for row in run.rows(CONNECTOR_VERSIONS, ["team_id", "connector_identifier", VALID_FROM], teams)
+        if (key := connector_key(row)) in stored
         and key[0] in examined_at
         and (to_utc(row[VALID_FROM]) or EARLIEST) <= examined_at[key[0]]
     }
-
-
-def _rows(
-    run: Run, spec: TableSpec, columns: list[str], teams: list[int], among: AmongValues | None = None
-) -> Iterable[Record]:
-    """Stored rows; none of a table that does not exist."""
-    try:
-        yield from run.reader.rows(spec, columns, teams, among)
-    except MissingTableError:
-        return
-
-
-def _key(row: Record) -> Key:
-    return row["team_id"], row["connector_identifier"]

@@ -125,7 +125,7 @@ def create_changes_view(pipeline: Any, schema_name: str | None = None) -> bool:
     Returns:
         Whether the view exists. False for destinations without views.
     """
-    target = Target.of_schema(pipeline, pipeline.schemas[schema_name] if schema_name else pipeline.default_schema)
+    target = Target.of_pipeline(pipeline, schema_name)
     strategy = choose_strategy(pipeline.destination, target.table_format)
     if not isinstance(client := target.client(), SqlJobClientBase):
         return False
@@ -146,7 +146,7 @@ def deduplicate(pipeline: Any, schema_name: str | None = None) -> int:
     Returns:
         The number of connectors whose rows were deleted.
     """
-    target = Target.of_schema(pipeline, pipeline.schemas[schema_name] if schema_name else pipeline.default_schema)
+    target = Target.of_pipeline(pipeline, schema_name)
     return choose_strategy(pipeline.destination, target.table_format).deduplicate(target)
 
 

@@ -16,15 +16,13 @@ from typing import Any
 from ..api.endpoints import Endpoint, FetchResult, FetchTask, fetch_tasks, selected_endpoints
 from ..api.listing import Listing
 from ..api.logs import CLOCK_SKEW
-from ..records import EARLIEST, Record, shift, to_utc
+from ..records import EARLIEST, ConnectorKey, Record, connector_key, shift, to_utc
 from ..specs import CONNECTOR_LOGS, FETCHES, TableSpec
 from .destinations.reader import MissingTableError
 from .run import Run
 
 logger = logging.getLogger(__name__)
 
-ConnectorKey = tuple[int, str]
-"""team_id and connector_identifier."""
 BATCH_ROWS = 10_000
 """Log entries, or results, that become one Arrow table."""
 
@@ -68,6 +66,7 @@ class OptionalTables:
         self._complete: set[int] = set()
         self._postponed: set[ConnectorKey] = set()
         self._failing: set[ConnectorKey] = set()
+        self._contents: dict[str, dict[ConnectorKey, dict[tuple[Any, ...], list[str]]]] = {}
         self.team_names: dict[int, str] = {}
         self.postponed_reason: str | None = None
         self.syncs: dict[int, Record] = {}
@@ -145,12 +144,14 @@ class OptionalTables:
         """Removes log entries that are stored already; only entries up to the watermark can be."""
         if self._run.settings.full_refresh or not self._run.is_compared:
             return batch
-        again = [each for each in batch.entries if each["log_time"] <= self.watermarks.get(_key(each), EARLIEST)]
+        again = [
+            each for each in batch.entries if each["log_time"] <= self.watermarks.get(connector_key(each), EARLIEST)
+        ]
         ids, teams = [entry["id"] for entry in again], sorted({entry["team_id"] for entry in again})
         if ids:
             rows = self._run.reader.rows(CONNECTOR_LOGS, CONNECTOR_LOGS.key, teams, ("id", ids))
-            stored = {(*_key(row), row["id"]) for row in rows}
-            batch.entries = [entry for entry in batch.entries if (*_key(entry), entry["id"]) not in stored]
+            stored = {(*connector_key(row), row["id"]) for row in rows}
+            batch.entries = [entry for entry in batch.entries if (*connector_key(entry), entry["id"]) not in stored]
         return batch
 
     # --- rows ---------------------------------------------------------------------------------------------------------
@@ -202,11 +203,7 @@ class OptionalTables:
     @cached_property
     def _fetched_at(self) -> dict[tuple[int, str, str], datetime]:
         rows = self._stored_rows(FETCHES, [*FETCHES.key, "fetched_at"])
-        return {(*_key(row), row["endpoint"]): to_utc(row["fetched_at"]) or EARLIEST for row in rows}
-
-    @cached_property
-    def _contents(self) -> dict[str, dict[ConnectorKey, dict[tuple[Any, ...], list[str]]]]:
-        return {}
+        return {(*connector_key(row), row["endpoint"]): to_utc(row["fetched_at"]) or EARLIEST for row in rows}
 
     def _stored(self, spec: TableSpec) -> dict[ConnectorKey, dict[tuple[Any, ...], list[str]]]:
         """Content hashes by key, of each team or connector; several where rows are duplicates."""
@@ -220,12 +217,7 @@ class OptionalTables:
         return self._contents[spec.name]
 
     def _stored_rows(self, spec: TableSpec, columns: list[str]) -> list[Record]:
-        if not self._is_read(spec):
-            return []
-        try:
-            return list(self._run.reader.rows(spec, columns, self._run.settings.team_ids))
-        except MissingTableError:
-            return []
+        return list(self._run.rows(spec, columns, self._run.settings.team_ids)) if self._is_read(spec) else []
 
     def _is_read(self, spec: TableSpec) -> bool:
         return self._run.is_compared and spec.name not in self._run.dropped
@@ -247,7 +239,3 @@ def _fetch_row(result: FetchResult) -> Record:
         "message": message,
         "request_id": result.request_id,
     }
-
-
-def _key(row: Record) -> ConnectorKey:
-    return row["team_id"], row["connector_identifier"]

@@ -86,7 +86,7 @@ def check(run: Run) -> None:
     if run.target is None:
         return
     _refuse_changed_resources()
-    _refuse_renamed_columns(run)
+    _refuse_renamed_columns(run.target)
     _refuse_ignored_failures()
     _refuse_teams_of_another_source(run, run.target)
     with run.reader.connected() as client:
@@ -141,12 +141,10 @@ def _refuse_lossy_contracts(schema: Schema, resource: DltResource, table: Any) -
         )
 
 
-def _refuse_renamed_columns(run: Run) -> None:
-    if run.target is None:
-        return
+def _refuse_renamed_columns(target: Target) -> None:
     for spec in TABLES.values():
         for name in (*(column.name for column in spec.columns), VALID_FROM, VALID_TO, "_dlt_load_id"):
-            if (renamed := run.target.column(name)).lower() != name:
+            if (renamed := target.column(name)).lower() != name:
                 raise SupermetricsConfigurationError(
                     f"The naming convention of the schema writes the column {name} as {renamed}. The source's merge "
                     "conditions and queries need its own names. Use snake_case, sql_cs_v1 or sql_ci_v1 for this source"
@@ -229,20 +227,19 @@ def _refuse_duplicates(run: Run) -> None:
     if run.strategy.write_mode.stages_ended_versions:
         return
     stored = run.stored(CONNECTORS)
+    repeated = [spec.name for spec in HISTORIES if spec.name in run.selected and run.stored(spec).has_repeated_versions]
     if CONNECTORS.name in run.selected and stored.has_duplicates:
         keys = stored.duplicated_keys()
-        raise DuplicateRowsError(
-            f"The Delta table connectors has {len(keys)} connectors twice, such as {keys[0][1]!r} of team "
-            f"{keys[0][0]}, and an upsert would change each copy. Delete them with "
-            "supermetrics_connectors.deduplicate(pipeline), then load again; the command line does so by itself"
-        )
-    repeated = [spec.name for spec in HISTORIES if spec.name in run.selected and run.stored(spec).has_repeated_versions]
-    if repeated:
-        raise DuplicateRowsError(
-            f"Two loads have written the same current version to the Delta table {repeated[0]}, and an upsert would "
-            "change each copy. Delete duplicates with supermetrics_connectors.deduplicate(pipeline), then load again; "
-            "the command line does so by itself"
-        )
+        team_id, name = keys[0]
+        problem = f"The Delta table connectors has {len(keys)} connectors twice, such as {name!r} of team {team_id}"
+    elif repeated:
+        problem = f"Two loads have written the same current version to the Delta table {repeated[0]}"
+    else:
+        return
+    raise DuplicateRowsError(
+        f"{problem}, and an upsert would change each copy. Delete them with "
+        "supermetrics_connectors.deduplicate(pipeline), then load again; the command line does so by itself"
+    )
 
 
 class DuplicateRowsError(SupermetricsConfigurationError):

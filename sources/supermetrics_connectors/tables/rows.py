@@ -53,10 +53,6 @@ class ListingBatch:
     fetches: FetchBatch = field(default_factory=FetchBatch)
     is_first: bool = False
 
-    def is_changed(self, spec: TableSpec) -> bool:
-        """Whether the batch changes a table."""
-        return any(not team.of(spec).is_empty for team in self.teams)
-
 
 def diff_team(run: Run, listing: Listing) -> TeamDiff:
     """Compares a listing with the selected tables."""

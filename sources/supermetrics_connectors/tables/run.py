@@ -1,6 +1,6 @@
 """One run of the source: where its tables are, what they hold, and its clock."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
@@ -21,7 +21,7 @@ from ..specs import (
 )
 from .destinations import choose_strategy
 from .destinations.modes import WriteMode
-from .destinations.reader import MissingTableError, Reader, StoredTable, read_table
+from .destinations.reader import AmongValues, MissingTableError, Reader, StoredTable, read_table
 from .destinations.strategy import DestinationStrategy
 from .target import Target, running_pipeline
 
@@ -99,6 +99,15 @@ class Run:
                 read_table(self.reader, spec, self.settings.team_ids) if is_read else StoredTable()
             )
         return self._stored[spec.name]
+
+    def rows(
+        self, spec: TableSpec, columns: Sequence[str], team_ids: Sequence[int], among: AmongValues | None = None
+    ) -> Iterator[Record]:
+        """Yields stored rows, see `Reader.rows`; none of a table that does not exist."""
+        try:
+            yield from self.reader.rows(spec, columns, team_ids, among)
+        except MissingTableError:
+            return
 
     def read(self) -> None:
         """Reads the stored state of every selected table now, over one connection."""

@@ -41,13 +41,15 @@ class Target:
     names: Mapping[str, str]
 
     @classmethod
-    def of_schema(cls, pipeline: Any, schema: Schema) -> "Target":
-        """The tables that a pipeline has loaded, with the names that the schema has recorded."""
-        names = {
-            str(table[TABLE_HINT]): name  # type: ignore[literal-required]  # a hint of ours
-            for name, table in schema.tables.items()
-            if TABLE_HINT in table
-        }
+    def of_pipeline(cls, pipeline: Any, schema_name: str | None = None) -> "Target":
+        """The tables that a pipeline has loaded, with the names that the source's schema has recorded.
+
+        Args:
+            pipeline: The dlt pipeline.
+            schema_name: Name of the source's schema; the pipeline's default schema by default.
+        """
+        schema = pipeline.schemas[schema_name] if schema_name else pipeline.default_schema
+        names = {str(table[TABLE_HINT]): name for name, table in schema.tables.items() if TABLE_HINT in table}
         return cls(pipeline, schema, names)
 
     @property

@@ -68,16 +68,14 @@ class DeltaReader:
                 yield _rows(table, columns, of_teams)
                 return
             rows = _rows(table, [*columns, VALID_FROM, VALID_TO, "_dlt_load_id"], of_teams)
-        current = rows.filter(pc.field(VALID_TO).is_null()).drop_columns([VALID_TO, "_dlt_load_id"])
-        yield _of_kind(current, CURRENT_ROW)
+        current = rows.filter(pc.field(VALID_TO).is_null())
+        yield _of_kind(current.select([*columns, VALID_FROM]), CURRENT_ROW)
         ends = rows.group_by("team_id").aggregate([(VALID_TO, "max")])
         empty = pa.repeat("", ends.num_rows)
         yield _of_kind(
             pa.table([ends["team_id"], empty, empty, ends[f"{VALID_TO}_max"]], list(HISTORY_COLUMNS[:4])), LATEST_END
         )
-        for content, end in {(row["version_id"], row[VALID_TO]) for row in _duplicates(rows)}:
-            moment = pa.array([end], pa.timestamp("us", tz="UTC"))
-            yield _of_kind(pa.table([team_ids[:1], [""], [content], moment], list(HISTORY_COLUMNS[:4])), DUPLICATE)
+        yield _of_kind(_duplicates(rows).select([*columns, VALID_TO]), DUPLICATE)
 
     def rows(
         self, spec: TableSpec, columns: Sequence[str], team_ids: Sequence[int], among: AmongValues | None = None
@@ -147,7 +145,7 @@ class DeltaReader:
                 found = [
                     f"(version_id = '{row['version_id']}' AND _dlt_load_id = '{row['_dlt_load_id']}'"
                     f" AND {VALID_TO} IS {'' if row[VALID_TO] is None else 'NOT '}NULL)"
-                    for row in _duplicates(rows)
+                    for row in _duplicates(rows).to_pylist()
                 ]
                 if found:
                     table.delete(" OR ".join(found))
@@ -175,19 +173,19 @@ def _of_kind(rows: pa.Table, kind: int) -> pa.Table:
     )
 
 
-def _duplicates(rows: pa.Table) -> list[Record]:
-    """`version_id`, load and end of versions that an earlier load has written too, with the same end or without one."""
-    versions = rows.select(["version_id", VALID_TO, "_dlt_load_id"])
-    versions = versions.append_column("content", pc.utf8_slice_codeunits(versions["version_id"], 0, 32))
+def _duplicates(rows: pa.Table) -> pa.Table:
+    """The versions that an earlier load has written too, with the same end or without one."""
+    versions = rows.append_column("content", pc.utf8_slice_codeunits(rows["version_id"], 0, 32))
     loads = versions.group_by(["content", VALID_TO]).aggregate([("_dlt_load_id", "count_distinct")])
     repeated = loads.filter(pc.field("_dlt_load_id_count_distinct") > 1)["content"].cast(pa.string()).combine_chunks()
-    candidates = versions.filter(pc.field("content").isin(repeated)).sort_by("_dlt_load_id").to_pylist()
+    candidates = versions.filter(pc.field("content").isin(repeated)).sort_by("_dlt_load_id")
     firsts: dict[tuple[str, Any], str] = {}
-    return [
-        row
-        for row in candidates
+    again = [
+        index
+        for index, row in enumerate(candidates.select(["content", VALID_TO, "_dlt_load_id"]).to_pylist())
         if firsts.setdefault((row["content"], row[VALID_TO]), row["_dlt_load_id"]) != row["_dlt_load_id"]
     ]
+    return candidates.take(pa.array(again, pa.int64()))
 
 
 def open_table(client: Any, name: str) -> DeltaTable:

@@ -48,7 +48,8 @@ class Reader(Protocol):
         """Yields `CURRENT_COLUMNS` of each row, and of a history `HISTORY_COLUMNS`.
 
         A history has rows of three kinds: each current version, with when it began; for each team when its latest
-        version ended; and each ended version that two loads have written.
+        version ended; and versions that two loads have written, with their end. These are ended ones; where a merge
+        would change every copy, also current ones, with null.
 
         Raises:
             MissingTableError: The table does not exist.
@@ -96,7 +97,7 @@ class StoredTable:
         slices: Offset and length of a team's rows, by team_id.
         latest: The latest time at which a version of a team began or ended, by team_id.
         has_duplicates: Whether a key has several current rows, or two loads have written the same version.
-        has_repeated_versions: Whether two loads have written the same current version, so far as the reader says so.
+        has_repeated_versions: Whether two loads have written the same current version, where a merge would change both.
     """
 
     is_missing: bool = False
