@@ -169,7 +169,7 @@ def _has_configurations(destination: str, dataset: str) -> bool:
     try:
         with open_dataset(destination, dataset, allow_snapshots=True) as data:
             table = "connector_configurations"
-            return table in data.tables and bool(data.query(f"select count(*) from {data.table(table)}").rows[0][0])  # noqa: S608 - our own names
+            return data.has(table) and bool(data.query(f"select count(*) from {data.table(table)}").rows[0][0])  # noqa: S608 - our own names
     except NothingLoadedError:
         return False
 

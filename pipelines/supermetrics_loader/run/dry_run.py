@@ -1,5 +1,6 @@
 """A run that only reports what it would do: the same requests and comparison, and nothing is written anywhere."""
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -35,26 +36,32 @@ def dry_run(pipeline: dlt.Pipeline, **settings: Any) -> LoadResult:
     settings.update({endpoint.setting: False for endpoint in ENDPOINTS})
     recorder = RunRecorder.attach(settings)
     recorder.source.resources["listings"].add_filter(lambda _batch: False)  # compared by then, and not written
+    destination: Any = pipeline.destination
     try:
-        destination: Any = pipeline.destination
         location = str(pipeline.destination_client().config)
-        pipeline.sync_destination(destination=_unwritten(pipeline))
+        pipeline.destination = _read_only(pipeline)
+        pipeline.sync_destination()
         pipeline.extract(recorder.source.with_resources("listings"))
     except Exception as error:  # noqa: BLE001 - re-raised as LoadFailedError
         failure = failed(error, pipeline.pipeline_name)
         raise failure from failure.cause
+    finally:
+        pipeline.destination = destination
     return recorder.result(pipeline, destination.destination_name, location, load_ids=[])
 
 
-def _unwritten(pipeline: dlt.Pipeline) -> Any:
-    """The destination, or an empty one beside the pipeline where reading would create its file."""
+def _read_only(pipeline: dlt.Pipeline) -> Any:
+    """The destination, read-only if it is DuckDB; or an empty one where reading would create the file."""
     destination: Any = pipeline.destination
-    with_files = issubclass(destination.client_class, FilesystemClient)
-    config: Any = None if with_files else pipeline.destination_client().config
-    file = None if with_files else database_file(config.credentials, pipeline.dataset_name)
+    if issubclass(destination.client_class, FilesystemClient):
+        return destination
+    config: Any = pipeline.destination_client().config
+    file = database_file(config.credentials, pipeline.dataset_name)
     if file and not file.exists():
         return dlt.destinations.duckdb(str(Path(pipeline.working_dir) / "empty.duckdb"))
-    if isinstance(getattr(config, "credentials", None), DuckDbCredentials):
-        config.credentials.read_only = True  # others may read the file meanwhile
-        destination.config_params["credentials"] = config.credentials
-    return destination
+    if not isinstance(config.credentials, DuckDbCredentials):
+        return destination
+    config.credentials.read_only = True  # other processes may read the file meanwhile
+    read_only = copy.copy(destination)
+    read_only.config_params = {**destination.config_params, "credentials": config.credentials}
+    return read_only

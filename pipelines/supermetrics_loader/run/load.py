@@ -9,7 +9,7 @@ dlt has recorded its load in `_dlt_loads`.
 import json
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from datetime import datetime, timezone
 from itertools import takewhile
 from pathlib import Path
@@ -28,6 +28,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_at
 
 from supermetrics_connectors import SupermetricsError, supermetrics_source
 from supermetrics_connectors.interface import (
+    DestinationStrategy,
     DuplicateRowsError,
     Listing,
     Target,
@@ -132,15 +133,15 @@ def _load(pipeline: dlt.Pipeline, recorder: RunRecorder) -> LoadInfo:
         held = stack.enter_context(team_locks(locks, pipeline, settings.team_ids))
         pipeline.activate()
         _restore_schema(pipeline, recorder)
-        _extract(pipeline, recorder)
+        _extract(pipeline, recorder, strategy)
         pipeline.normalize()
         held.verify()
         info: LoadInfo = _LOAD_RETRIES(lambda: pipeline.load(raise_on_failed_jobs=True))
     if client is not None and strategy.write_mode.is_compared:
         with pipeline.sql_client() as view_client:  # SQLite attaches the dataset's file when it connects
-            create_view(view_client, strategy, Target.of_schema(pipeline, pipeline.default_schema))
+            create_view(view_client, strategy, Target.of_pipeline(pipeline))
     if recorder.has_duplicates:
-        strategy.deduplicate(Target.of_schema(pipeline, pipeline.default_schema))
+        strategy.deduplicate(Target.of_pipeline(pipeline))
     return info
 
 
@@ -157,29 +158,26 @@ def _restore_schema(pipeline: dlt.Pipeline, recorder: RunRecorder) -> None:
             schema.update_table(table)
 
 
-def _extract(pipeline: dlt.Pipeline, recorder: RunRecorder) -> None:
+def _extract(pipeline: dlt.Pipeline, recorder: RunRecorder, strategy: DestinationStrategy) -> None:
     try:
         pipeline.extract(recorder.source)
     except PipelineStepFailed as error:
         if not isinstance(root_cause(error), DuplicateRowsError):
             raise
         target = Target(pipeline, recorder.source.schema, {})
-        strategy = choose_strategy(cast(Any, pipeline.destination), recorder.settings.table_format)
         logger.warning("Duplicate rows were deleted; %s connectors are written again", strategy.deduplicate(target))
         pipeline.extract(recorder.source)
 
 
-def _connected(pipeline: dlt.Pipeline) -> AbstractContextManager[Any, bool | None]:
-    """A connection to the destination; for files dlt has one only for reading, which need not be possible."""
+def _connect(stack: ExitStack, pipeline: dlt.Pipeline) -> Any:
+    """Opens the connection of a run; None for files, which dlt connects to only for reading, if that is possible.
+
+    dlt's own error of a failed connection is missing for PostgreSQL.
+    """
     destination: Any = pipeline.destination
     if destination is not None and issubclass(destination.client_class, FilesystemClient):
-        return nullcontext()
-    return cast("AbstractContextManager[Any, bool | None]", pipeline.sql_client())
-
-
-def _connect(stack: ExitStack, pipeline: dlt.Pipeline) -> Any:
-    """Opens the connection of a run. dlt's own error of a failed connection is missing for PostgreSQL."""
-    connection = _connected(pipeline)
+        return None
+    connection: Any = pipeline.sql_client()
     try:
         return stack.enter_context(connection)
     except DestinationConnectionError:
