@@ -1,4 +1,4 @@
-"""Commands that read SQLite make no file, and name a text that somebody broke."""
+"""Commands that read SQLite make no file, and name a broken text."""
 
 from __future__ import annotations
 

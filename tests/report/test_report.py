@@ -102,7 +102,7 @@ def warehouse(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytes
 
 
 def check_numbers(page: Page, answer: Answer) -> None:
-    """Runs every query of the page as it is shown, and compares."""
+    """Runs every query of the page unchanged, and compares."""
     for key, rows in page.tables.items():
         if key in page.sql:  # not the two sections that read texts
             wanted = answer(page.sql[key])
@@ -179,7 +179,7 @@ NOTHING_FOUND = {
 def test_zero_is_apart_from_unknown(
     sandbox: Sandbox, load: Load, report: Report, settings: dict[str, Any], found: Any, note: str
 ) -> None:
-    """Nobody takes for well what nobody examined: the section names the option, the number of the strip is a dash."""
+    """A section without data names the option that loads it, and its number in the strip is a dash."""
     sandbox.add_connector(BIG, configuration=configuration(a=1))
     load(**settings)
     page = report()
@@ -387,7 +387,7 @@ NAMES = {
 
 
 def test_a_name_is_text(sandbox: Sandbox, load: Load, database: Path) -> None:
-    """Nobody who names a connector can run a script, move a cursor or fill the memory where the report is read."""
+    """The name of a connector can neither run a script nor move a cursor nor fill the reader's memory."""
     for number, name in enumerate(NAMES):
         document = {"version": name[:20], "configuration_json": {name[:99]: 1}}
         sandbox.add_connector(BIG, str(number), name=name, configuration=document)
@@ -423,8 +423,8 @@ def test_the_page_makes_no_request(everything: Everything) -> None:
     assert len(html.encode()) < 150_000
 
 
-def test_a_resolved_failure_needs_nobody(everything: Everything) -> None:
-    """The next complete sync moves it to its own section, with the request id."""
+def test_a_resolved_failure_moves_to_a_section_of_its_own(everything: Everything) -> None:
+    """After the next complete sync. The section shows the request id."""
     page = page_of(everything.resolved)
 
     assert page.figures["failing-teams"] == "0"
