@@ -83,21 +83,21 @@ def test_a_placeholder_in_a_file_gives_way_to_the_key_in_the_environment(
     api: Sandbox, cli: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Alone, the placeholder is refused before any request."""
-    for placeholder in PLACEHOLDERS:
+    refused = Outcome(
+        64,
+        "",
+        "Error: The api_key is the placeholder of an example, from api_key under [sources.supermetrics] in "
+        "secrets.toml. Put a key from the Supermetrics Hub in its place, or set SUPERMETRICS_API_KEY in the "
+        "environment.\n",
+    )
+    for command, placeholder in [*(("check", each) for each in PLACEHOLDERS), ("load", PLACEHOLDERS[0])]:
         put_secrets(f'[sources.supermetrics]\napi_key = "{placeholder}"\n')
-        assert cli("check").code == 0
-    assert cli("load").code == 0
-    made = len(api.requests)
-    monkeypatch.delenv("SUPERMETRICS_API_KEY")
-    for command in ("load", "check"):
-        assert cli(command) == Outcome(
-            64,
-            "",
-            "Error: The api_key is the placeholder of an example, from api_key under [sources.supermetrics] in "
-            "secrets.toml. Put a key from the Supermetrics Hub in its place, or set SUPERMETRICS_API_KEY in the "
-            "environment.\n",
-        )
-    assert len(api.requests) == made
+        assert cli(command).code == 0
+        made = len(api.requests)
+        with monkeypatch.context() as patch:
+            patch.delenv("SUPERMETRICS_API_KEY")
+            assert cli(command) == refused
+        assert len(api.requests) == made
 
 
 @pytest.mark.parametrize(

@@ -33,11 +33,6 @@ main()
 Execute = Callable[[str], list[tuple[object, ...]]]
 
 
-def in_duckdb(sql: str) -> list[tuple[object, ...]]:
-    """Runs a statement in the DuckDB file of a load."""
-    return ask(sql)
-
-
 @pytest.fixture
 def in_postgres(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> Execute:
     """Runs a statement in PostgreSQL, into which loads go."""
@@ -80,7 +75,7 @@ def test_a_refused_row_is_quoted_nowhere(
     summary: str,
 ) -> None:
     """Neither by this program nor by a log record of dlt."""
-    execute = in_postgres if destination == "postgres" else in_duckdb
+    execute = in_postgres if destination == "postgres" else ask
     command = ["load", "--destination", destination, "--dataset", dataset]
     assert cli(*command).code == 0
     if destination == "duckdb":

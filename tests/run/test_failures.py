@@ -150,6 +150,7 @@ def test_the_key_is_in_no_output(api: Sandbox, cli: Command, monkeypatch: pytest
     """Output is copied to logs and mails, and the output of --debug to tickets."""
     token = "api_do_not_print_me"
     monkeypatch.setenv("SUPERMETRICS_API_KEY", f"Bearer {token}")
+    monkeypatch.setenv("SOURCES__SUPERMETRICS__REQUEST_MAX_ATTEMPTS", "1")
     outcomes = [cli("load"), cli("check")]
     api.tokens.add(token)
     outcomes += [cli("load"), cli("check")]
