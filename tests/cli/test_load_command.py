@@ -6,13 +6,12 @@ import json
 import re
 from pathlib import Path
 
-import duckdb
 import pytest
 from dlt.common.configuration.container import Container
 from dlt.common.configuration.specs.pluggable_run_context import PluggableRunContext
 
 from supermetrics_loader.cli import console
-from tests.helpers.commands import CRM, LOYALTY, PODCAST, Command, ask, listed, loaded, script, totals
+from tests.helpers.commands import CRM, LOYALTY, PODCAST, Command, ask, listed, loaded, totals
 from tests.helpers.sandbox import Fault, Sandbox
 
 FILE = "supermetrics_connectors.duckdb"
@@ -21,8 +20,11 @@ OPTIONAL = ("--include-teams", "--include-logs", "--include-secrets")
 # --- the summary ------------------------------------------------------------------------------------------------------
 
 
-def test_a_load_prints_teams_sums_and_place(api: Sandbox, cli: Command) -> None:
-    """The summary answers "what happened?" without a query; its request ids are those of the API."""
+def test_a_load_writes_changes_and_prints_teams_sums_and_place(api: Sandbox, cli: Command) -> None:
+    """The summary answers "what happened?" without a query; its request ids are those of the API.
+
+    Unchanged connectors keep the `_dlt_load_id` of the load that wrote them.
+    """
     outcome = cli("load", "--include-configs")
     assert (outcome.code, outcome.err) == (0, "")
     assert loaded(Path.cwd() / FILE) == listed(api)
@@ -35,11 +37,9 @@ def test_a_load_prints_teams_sums_and_place(api: Sandbox, cli: Command) -> None:
         [str(PODCAST), "ok", "2", "2", "0", "2", request_ids[PODCAST]],
     ]
     assert f"Data:    duckdb:///{Path.cwd() / FILE}, dataset supermetrics\n" in outcome.out
+    # no row is in a write-ahead log beside the file, so a copy of the file is complete
+    assert [path.name for path in Path.cwd().glob("supermetrics_connectors*")] == [FILE]
 
-
-def test_a_second_load_writes_and_counts_changes_only(api: Sandbox, cli: Command) -> None:
-    """Unchanged connectors keep the `_dlt_load_id` of the load that wrote them."""
-    cli("load", "--include-configs")
     before = ask("select connector_identifier, _dlt_load_id from connectors order by all")
     unchanged = cli("load", "--include-configs")
     assert totals(unchanged) == "Loaded 3 of 3 teams: 7 connectors, 0 changed, 0 removed, 0 new configuration versions"
@@ -53,25 +53,24 @@ def test_a_second_load_writes_and_counts_changes_only(api: Sandbox, cli: Command
     assert loaded() == listed(api)
 
 
-def test_an_incomplete_listing_is_reported_with_both_numbers(api: Sandbox, cli: Command) -> None:
-    """The reader sees why a deleted connector was not removed."""
+def test_incomplete_listings_and_redacted_secrets_are_located(api: Sandbox, cli: Command) -> None:
+    """The reader sees why a deleted connector was not removed, and which secret to move to the Connector Builder's."""
     api.report_count(LOYALTY, 5)
-    outcome = cli("load")
+    api.edit_configuration(CRM, "T3S70", {"password": "hunter2-hunter2"})
+    outcome = cli("load", "--include-configs")
     assert outcome.code == 0
     assert f"incomplete team {LOYALTY}: the API counts 5 connectors and listed 2, so none was removed\n" in outcome.out
-
-
-def test_redacted_secrets_are_counted_and_located(api: Sandbox, cli: Command) -> None:
-    """Somebody has to move a typed secret into the Connector Builder's secrets."""
-    api.edit_configuration(CRM, "T3S70", {"password": "hunter2-hunter2"})
-    outcome = cli("load", "--include-configs", "--team", str(CRM))
     assert f"  team {CRM}, T3S70: $.password\n" in outcome.out
     assert re.search(r"^Redacted \d+ secrets? in configurations:$", outcome.out, re.MULTILINE)
     assert "hunter2" not in outcome.out
 
 
-def test_json_is_one_object_and_nothing_else(api: Sandbox, cli: Command) -> None:
-    """A log collector parses standard output without a filter."""
+def test_json_is_one_object_and_a_dataset_is_refreshed_by_itself(api: Sandbox, cli: Command) -> None:
+    """A log collector parses standard output without a filter.
+
+    The first load into a second dataset of a file is a first load. A full refresh undoes edits by hand in its dataset,
+    and adds no second version.
+    """
     outcome = cli("load", "--json")
     assert outcome.err == ""
     assert outcome.out.count("\n") == 1
@@ -84,14 +83,29 @@ def test_json_is_one_object_and_nothing_else(api: Sandbox, cli: Command) -> None
     assert result["location"] == f"duckdb:///{Path.cwd() / FILE}"
     assert {team["request_id"] for team in result["teams"]} == {request.request_id for request in api.requests}
 
+    in_eu = ("load", "--include-configs", "--dataset", "connectors_eu")
+    outcome = cli(*in_eu)
+    assert "7 connectors, 7 changed" in totals(outcome)
+    assert "dataset connectors_eu\n" in outcome.out
+    assert loaded(dataset="connectors_eu") == loaded() == listed(api)
 
-@pytest.mark.parametrize("command", [("load",), ("check",)])
+    for dataset in ("supermetrics", "connectors_eu"):
+        ask("update connectors set name = 'vandalised'", dataset=dataset)
+    assert "7 connectors, 7 changed" in totals(cli(*in_eu, "--full-refresh"))
+    assert loaded(dataset="connectors_eu") == listed(api)
+    assert {name for *_, name in loaded()} == {"vandalised"}
+    current = "select count(*) from connector_configurations where _dlt_valid_to is null"
+    assert ask(current, dataset="connectors_eu") == [(6,)]
+    assert ask("select count(distinct _dlt_load_id) from connectors", dataset="connectors_eu") == [(1,)]
+
+
+@pytest.mark.parametrize("command", ["load", "check"])
 def test_80_columns_show_every_number_and_request_id(
-    api: Sandbox, cli: Command, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+    api: Sandbox, cli: Command, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
     """Support asks for the request id; an ellipsis in its place is of no use."""
     monkeypatch.setattr(console.out, "_width", 80)
-    table = cli(*command).out.partition("Loaded")[0]
+    table = cli(command).out.partition("Loaded")[0]
     lines = [line.rstrip() for line in table.splitlines()]
     assert all(len(line) <= 80 for line in lines)
     column = lines[1].index("request_id") if "request_id" in lines[1] else lines[0].index("request_id")
@@ -118,38 +132,13 @@ def test_many_teams_are_listed_up_to_a_screen(api: Sandbox, cli: Command) -> Non
 # --- options and settings ---------------------------------------------------------------------------------------------
 
 
-def test_the_team_option_is_repeatable_and_replaces_the_setting(api: Sandbox, cli: Command) -> None:
-    """A configured team that is not named is not requested."""
-    outcome = cli("load", "--team", str(CRM), "--team", str(PODCAST), "--team", str(CRM))
-    assert totals(outcome).startswith("Loaded 2 of 2 teams: 5 connectors")
-    assert sorted(request.team_id or 0 for request in api.requests) == [CRM, PODCAST]
-
-
-def test_a_full_refresh_writes_every_row_once_more(api: Sandbox, cli: Command) -> None:
-    """Edits by hand are undone, and no version is doubled."""
-    cli("load", "--include-configs")
-    with duckdb.connect(FILE) as connection:
-        connection.execute("update supermetrics.connectors set name = 'vandalised'")
-    outcome = cli("load", "--include-configs", "--full-refresh")
-    assert "7 connectors, 7 changed" in totals(outcome)
-    assert loaded() == listed(api)
-    assert ask("select count(*) from connector_configurations where _dlt_valid_to is null") == [(6,)]
-    assert ask("select count(distinct _dlt_load_id) from connectors") == [(1,)]
-
-
-def test_the_dataset_option_names_the_schema(api: Sandbox, cli: Command) -> None:
-    """The first load into a second dataset of a file is a first load."""
-    cli("load")
-    outcome = cli("load", "--dataset", "connectors_eu")
-    assert "7 connectors, 7 changed" in totals(outcome)
-    assert "dataset connectors_eu\n" in outcome.out
-    assert loaded(dataset="connectors_eu") == loaded() == listed(api)
-
-
 def test_settings_come_from_the_toml_files_and_options_win(
     api: Sandbox, cli: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The README's configuration: the teams in config.toml, the key in secrets.toml."""
+    """The README's configuration: the teams in config.toml, the key in secrets.toml.
+
+    The repeatable option `--team` replaces the configured teams.
+    """
     for name in ("SUPERMETRICS_API_KEY", "SOURCES__SUPERMETRICS__BASE_URL", "SOURCES__SUPERMETRICS__TEAM_IDS"):
         monkeypatch.delenv(name)
     Path(".dlt").mkdir()
@@ -161,7 +150,10 @@ def test_settings_come_from_the_toml_files_and_options_win(
     assert totals(cli("load")) == (
         "Loaded 2 of 2 teams: 5 connectors, 5 changed, 0 removed, 4 new configuration versions"
     )
-    assert totals(cli("load", "--team", str(PODCAST))).startswith("Loaded 1 of 1 team: 2 connectors")
+    made = len(api.requests)
+    outcome = cli("load", "--team", str(CRM), "--team", str(PODCAST), "--team", str(CRM))
+    assert totals(outcome).startswith("Loaded 2 of 2 teams: 5 connectors")
+    assert sorted(request.team_id or 0 for request in api.requests[made:]) == [CRM, PODCAST]
 
 
 def test_the_sandbox_option_needs_nothing_and_leads_to_a_diff(cli: Command) -> None:
@@ -212,38 +204,24 @@ def test_two_folders_share_dlts_working_folder_and_each_stays_right(
     """A run compares with its own file and not with the file of the last run."""
     for folder in ("one", "two"):
         (tmp_path / folder).mkdir()
-    for step in range(2):
-        for folder in ("one", "two"):
-            api.edit_connector(CRM, "T3S70", name=f"CRM {step} {folder}")
-            monkeypatch.chdir(tmp_path / folder)
-            assert cli("load").code == 0
-            assert loaded() == listed(api)
-    assert loaded(tmp_path / "one" / FILE) != listed(api)
+    for step, folder in enumerate(("one", "two", "one")):
+        api.edit_connector(CRM, "T3S70", name=f"CRM {step}")
+        monkeypatch.chdir(tmp_path / folder)
+        assert cli("load").code == 0
+        assert loaded() == listed(api)
+    assert loaded(tmp_path / "two" / FILE) != listed(api)
 
 
-def test_a_deleted_file_is_loaded_again(api: Sandbox, cli: Command) -> None:
-    """No state outside the file says that its rows were loaded."""
-    cli("load")
-    Path(FILE).unlink()
-    assert "7 connectors, 7 changed" in totals(cli("load"))
-    assert loaded() == listed(api)
-
-
-@pytest.mark.parametrize("options", [(), ("--keep-going",)])
-def test_a_failed_first_load_leaves_no_file(
-    api: Sandbox, cli: Command, tmp_path: Path, options: tuple[str, ...]
+def test_a_failed_first_load_leaves_no_file_and_a_deleted_file_is_loaded_again(
+    api: Sandbox, cli: Command, tmp_path: Path
 ) -> None:
-    """A newcomer's wrong key leaves the folder clean; the next load is a first one."""
-    api.fault(Fault(401), times=3)
-    assert cli("load", *options).code == 65
-    assert [path.name for path in tmp_path.iterdir()] == ["dlt"]
+    """A newcomer's wrong key leaves the folder clean; no state outside the file says that its rows were loaded."""
+    api.fault(Fault(401), times=99)
+    for options in ((), ("--keep-going",)):
+        assert cli("load", *options).code == 65
+        assert [path.name for path in tmp_path.iterdir()] == ["dlt"]
     api.clear_faults()
-    assert cli("load").code == 0
-    assert loaded() == listed(api)
-
-
-@pytest.mark.usefixtures("api")
-def test_the_file_of_a_load_is_whole(tmp_path: Path) -> None:
-    """No row is in a write-ahead log beside the file, so a copy of the file is complete."""
-    assert script("load", "--include-configs").code == 0
-    assert [path.name for path in tmp_path.glob("supermetrics_connectors*")] == [FILE]
+    for _ in range(2):
+        assert "7 connectors, 7 changed" in totals(cli("load"))
+        assert loaded() == listed(api)
+        Path(FILE).unlink()

@@ -108,19 +108,15 @@ def test_reading_makes_no_file(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_snapshots_have_no_changes(
-    sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], caplog: Any
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], caplog: Any
 ) -> None:
-    """Each run appends a full listing, to files as to a database; only `sql` reads them."""
-    monkeypatch.setenv("SUPERMETRICS_API_KEY", sandbox.token)
-    monkeypatch.setenv("SOURCES__SUPERMETRICS__BASE_URL", sandbox.url)
+    """Each run appends a full listing; only `sql` reads them."""
+    lead_to(sandbox, monkeypatch)
     monkeypatch.setenv("SOURCES__SUPERMETRICS__TEAM_IDS", str(TEAM))
-    monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", str(tmp_path / "files"))
     sandbox.add_connector(TEAM, "A")
-    for destination in ("duckdb", "filesystem"):
-        load("--snapshot", "--destination", destination)
-        assert [each for each in caplog.records if each.name.startswith("supermetrics")] == []
-        assert run(["changes", "--destination", destination]) == 64
-        assert "holds snapshots: each run appends its full listing" in capsys.readouterr().err
-        query = "select count(*) as listed from connectors"
-        assert run(["sql", query, "--json", "--destination", destination]) == 0
-        assert json.loads(capsys.readouterr().out) == {"rows": [{"listed": 1}]}
+    load("--snapshot")
+    assert [each for each in caplog.records if each.name.startswith("supermetrics")] == []
+    assert run(["changes"]) == 64
+    assert "holds snapshots: each run appends its full listing" in capsys.readouterr().err
+    assert run(["sql", "select count(*) as listed from connectors", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"rows": [{"listed": 1}]}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,54 +18,51 @@ from tests.helpers.isolation import isolate
 from tests.helpers.sandbox import Fault, Sandbox
 
 TEAM = 936506
+UNUSUAL = "\x1b[2J a\x85b \u202edesrever line\u2028line \x7f\x9b"
 
-
-VERSIONS: list[tuple[str, dict[str, Any]]] = [
-    ("1.0.0", {"url": "https://a.example", "fields": [{"id": "clicks"}]}),
-    ("1.1.0", {"url": "https://b.example", "fields": [{"id": "clicks"}, {"id": "Käyttö"}]}),
-    ("1.1.0", {"fields": [{"id": "Käyttö"}], "limit": 5}),
-]
-
-
-def add_connectors(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Gives the team its two connectors and points commands at the sandbox."""
-    for connector in ("T3S70", "ONCE"):
-        sandbox.add_connector(TEAM, connector, created_at="2025-01-01", updated_at="2025-01-01")
-    lead_to(sandbox, monkeypatch)
-
-
-def configure(sandbox: Sandbox, version: str, definition: dict[str, Any]) -> None:
-    """Adds the next version of one connector; the other keeps its version."""
-    for connector, name, json_ in (("T3S70", version, definition), ("ONCE", "1", {})):
-        configuration = {"version": name, "configuration_json": json_}
-        sandbox.edit_connector(TEAM, connector, configuration=configuration, updated_at="2025-01-01")
+Version = tuple[str, dict[str, Any]]
+EMPTY: Version = ("1", {})
+VERSIONS: dict[str, list[Version]] = {
+    "T3S70": [
+        ("1.0.0", {"url": "https://a.example", "fields": [{"id": "clicks"}]}),
+        ("1.1.0", {"url": "https://b.example", "fields": [{"id": "clicks"}, {"id": "Käyttö"}]}),
+        ("1.1.0", {"fields": [{"id": "Käyttö"}], "limit": 5}),
+    ],
+    "ONCE": [EMPTY, EMPTY, EMPTY],
+    "SAME": [EMPTY, EMPTY, ("2", {})],
+    "ODD": [EMPTY, EMPTY, (UNUSUAL, {UNUSUAL: UNUSUAL})],
+    "GONE": [EMPTY, ("2", {"a": 1})],
+}
+"""The versions of each connector, one per load. The third load follows the deletion of GONE."""
 
 
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file with three versions of one configuration, two of them with one name, and one version of another."""
+    """A folder with these versions in a DuckDB file."""
     folder = tmp_path_factory.mktemp("loaded")
     with Sandbox(teams={}) as sandbox, pytest.MonkeyPatch.context() as monkeypatch:
         isolate(monkeypatch, folder)
-        add_connectors(sandbox, monkeypatch)
-        for version, definition in VERSIONS:
-            configure(sandbox, version, definition)
+        for connector in VERSIONS:
+            sandbox.add_connector(TEAM, connector, created_at="2025-01-01", updated_at="2025-01-01")
+        lead_to(sandbox, monkeypatch)
+        for number in range(3):
+            for connector, versions in VERSIONS.items():
+                if number == len(versions):
+                    sandbox.delete_connector(TEAM, connector)
+                    continue
+                version, document = versions[number]
+                configuration = {"version": version, "configuration_json": document}
+                sandbox.edit_connector(TEAM, connector, configuration=configuration, updated_at="2025-01-01")
             assert run(["load", "--include-configs", "--json"]) == 0
-    return folder / "supermetrics_connectors.duckdb"
+    return folder
 
 
 @pytest.fixture
-def history(loaded: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
-    """The sandbox after the loads, and a copy of the file."""
-    shutil.copy(loaded, ".")
-    add_connectors(sandbox, monkeypatch)
-    configure(sandbox, *VERSIONS[-1])
-    return sandbox
-
-
-@pytest.fixture
-def out(history: Sandbox, capsys: pytest.CaptureFixture[str]) -> pytest.CaptureFixture[str]:  # noqa: ARG001 - its rows
-    """Captures what is printed from here on."""
+def out(
+    loaded: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> pytest.CaptureFixture[str]:
+    """Changes to that folder and captures what is printed from here on."""
+    monkeypatch.chdir(loaded)
     capsys.readouterr()
     return capsys
 
@@ -126,12 +122,9 @@ def test_json_has_each_place_with_both_values(out: pytest.CaptureFixture[str]) -
     assert set(printed["to"]) == {"number", "version", "content_hash", "updated_at", "valid_from", "valid_to"}
 
 
-def test_equal_documents_are_reported_as_equal(history: Sandbox, out: pytest.CaptureFixture[str]) -> None:
+def test_equal_documents_are_reported_as_equal(out: pytest.CaptureFixture[str]) -> None:
     """An empty output would look like a failure."""
-    history.edit_connector(TEAM, "ONCE", configuration={"version": "2", "configuration_json": {}})
-    assert run(["load", "--include-configs", "--json"]) == 0
-    out.readouterr()
-    assert run(["diff", str(TEAM), "ONCE"]) == 0
+    assert run(["diff", str(TEAM), "SAME"]) == 0
     assert out.readouterr().out.rstrip().endswith("have the same content.")
 
 
@@ -150,28 +143,20 @@ def test_a_single_version_is_no_failure(out: pytest.CaptureFixture[str]) -> None
     assert (document["from"], document["to"]["version"], document["changes"]) == (None, "1", [])
 
 
-@pytest.mark.parametrize("unusual", ["\x1b[2J", "a\x85b", "\u202edesrever", "line\u2028line", "\x7f\x9b"])
-def test_documents_are_sanitized_line_by_line(history: Sandbox, out: pytest.CaptureFixture[str], unusual: str) -> None:
+def test_documents_are_sanitized_line_by_line(out: pytest.CaptureFixture[str]) -> None:
     """A member stays on one line and acts on no terminal; JSON has the value itself."""
-    configuration = {"version": unusual, "configuration_json": {unusual: unusual}}
-    history.edit_connector(TEAM, "ONCE", configuration=configuration)
-    assert run(["load", "--include-configs", "--json"]) == 0
-    out.readouterr()
-    assert run(["diff", str(TEAM), "ONCE"]) == 0
+    assert run(["diff", str(TEAM), "ODD"]) == 0
     text = out.readouterr().out
     assert not {char for char in text if char != "\n" and sanitize(char) != char}
     assert len(text.splitlines()) == 7
-    assert run(["diff", str(TEAM), "ONCE", "--json"]) == 0
+    assert run(["diff", str(TEAM), "ODD", "--json"]) == 0
     printed = json.loads(out.readouterr().out)
-    assert (printed["to"]["version"], printed["changes"][0]["to"]) == (unusual, unusual)
+    assert (printed["to"]["version"], printed["changes"][0]["to"]) == (UNUSUAL, UNUSUAL)
 
 
-def test_a_deleted_connector_keeps_its_history(history: Sandbox, out: pytest.CaptureFixture[str]) -> None:
+def test_a_deleted_connector_keeps_its_history(out: pytest.CaptureFixture[str]) -> None:
     """After a deletion somebody asks for the last configuration."""
-    history.delete_connector(TEAM, "T3S70")
-    assert run(["load", "--include-configs", "--json"]) == 0
-    out.readouterr()
-    assert run(["diff", str(TEAM), "T3S70"]) == 0
+    assert run(["diff", str(TEAM), "GONE"]) == 0
     assert " to now)" not in out.readouterr().out
 
 

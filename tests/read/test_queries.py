@@ -41,7 +41,7 @@ ANSWERS: list[list[tuple[Any, ...]]] = [
 
 
 def test_documented_queries_find_what_they_ask_for(destination: str) -> None:
-    """Every query of the page, as it is written, in the order of the page."""
+    """Every query of the page, unchanged, in the order of the page."""
     queries = [query for dialect, query in BLOCKS if dialect.strip() in ("", destination)]
     assert len(queries) == len(ANSWERS)
     answers = [run_query(destination, "supermetrics", query).rows for query in queries]

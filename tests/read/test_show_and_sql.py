@@ -5,9 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,8 +12,6 @@ import pytest
 from supermetrics_loader.cli.main import run
 from supermetrics_loader.read.sql import look_command
 from tests.read.conftest import TEAM
-
-SCRIPT = str(Path(sys.executable).parent / "supermetrics-connectors")
 
 
 @pytest.fixture
@@ -120,13 +115,16 @@ def test_a_look_command_has_the_options_that_it_needs() -> None:
 
 @pytest.mark.parametrize("destination", ["duckdb"], indirect=True)
 @pytest.mark.usefixtures("destination")
-def test_without_a_query_a_terminal_says_how_to_open_the_data() -> None:
+def test_without_a_query_a_terminal_says_how_to_open_the_data(ask: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a pipe a program would take the text for rows."""
     primary, secondary = os.openpty()
-    shown = subprocess.run([SCRIPT, "sql"], stdin=secondary, capture_output=True, encoding="utf-8", check=True)  # noqa: S603 - ours
-    for descriptor in (primary, secondary):
-        os.close(descriptor)
-    assert "Tables:  connectors, connector_versions, connector_configurations" in shown.stdout
-    assert "Open:    duckdb -readonly " in shown.stdout
-    piped = subprocess.run([SCRIPT, "sql"], input="", capture_output=True, encoding="utf-8", check=False)  # noqa: S603 - ours
-    assert (piped.returncode, piped.stdout) == (64, "")
+    with os.fdopen(secondary) as terminal, monkeypatch.context() as patch:
+        patch.setattr("sys.stdin", terminal)
+        code, out, _ = ask("sql")
+    os.close(primary)
+    assert code == 0
+    assert "Tables:  connectors, connector_versions, connector_configurations" in out
+    assert "Open:    duckdb -readonly " in out
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    code, out, _ = ask("sql")
+    assert (code, out) == (64, "")

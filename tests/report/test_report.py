@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 import resource
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import dlt
+import duckdb
 import pytest
 
 import supermetrics_loader.report
@@ -19,7 +22,8 @@ from supermetrics_loader.cli.main import run
 from supermetrics_loader.cli.options import SANDBOX_DATASET
 from supermetrics_loader.report.messages import api_sentence
 from supermetrics_loader.report.page import make_page
-from tests.helpers.expectations import Load, Query, configuration
+from tests.helpers.expectations import Load, Query, configuration, make_source
+from tests.helpers.isolation import isolate
 from tests.helpers.report_data import (
     BIG,
     EVERYTHING,
@@ -43,30 +47,62 @@ Report = Callable[..., Page]
 Answer = Callable[[str], list[dict[str, Any]]]
 
 
+def page_of(file: Path, days: int = 0) -> Page:
+    """The page of a DuckDB file, so many days from now."""
+    return Page(make_page(dlt.destinations.duckdb(str(file)), "supermetrics", NOW + timedelta(days=days)))
+
+
 @pytest.fixture
 def report(database: Path) -> Report:
     """Makes the page of the test's DuckDB file: `report(days=…)` so many days from now."""
+    return partial(page_of, database)
 
-    def make(days: int = 0) -> Page:
-        page = make_page(dlt.destinations.duckdb(str(database)), "supermetrics", NOW + timedelta(days=days))
-        return Page(page)
 
-    return make
+class Everything(NamedTuple):
+    """DuckDB files of `load_everything`, before and after a load that succeeds, and the request id of its failure."""
+
+    file: Path
+    resolved: Path
+    request_id: str | None
+
+
+@pytest.fixture(scope="module")
+def everything(tmp_path_factory: pytest.TempPathFactory) -> Everything:
+    """Both files, which tests only read."""
+    folder = tmp_path_factory.mktemp("everything")
+    file, resolved = folder / "everything.duckdb", folder / "resolved.duckdb"
+    with pytest.MonkeyPatch.context() as patch, Sandbox(teams={}) as sandbox:
+        isolate(patch, folder)
+        destination = dlt.destinations.duckdb(str(resolved))
+        pipeline = dlt.pipeline("everything", destination=destination, dataset_name="supermetrics")
+        load_everything(sandbox, partial(load_from, sandbox), pipeline)
+        shutil.copy(resolved, file)
+        [request_id] = [each.request_id for each in sandbox.requests if each.status == 403 and "/logs" not in each.path]
+        sandbox.report_count(SMALL, None)
+        load_from(sandbox, pipeline)
+    return Everything(file, resolved, request_id)
+
+
+def load_from(sandbox: Sandbox, on: dlt.Pipeline, **settings: Any) -> None:
+    """Loads every team of a sandbox."""
+    on.run(make_source(sandbox, **{"include_configs": False, **settings}))
 
 
 @pytest.fixture(params=["duckdb", "postgres"])
-def warehouse(
-    request: pytest.FixtureRequest, pipeline: dlt.Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> dlt.Pipeline:
-    """A pipeline to each of the destinations."""
+def warehouse(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dlt.Pipeline:
+    """A pipeline to a dataset of `load_everything` in each of the destinations."""
     if request.param == "duckdb":
-        return pipeline
+        destination = dlt.destinations.duckdb(str(request.getfixturevalue("everything").file))
+        return dlt.pipeline("reader", destination=destination, dataset_name="supermetrics")
     monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", request.getfixturevalue("postgres_url"))
-    return dlt.pipeline("pg", destination="postgres", dataset_name="warehouse", pipelines_dir=str(tmp_path / "pg"))
+    pipeline = dlt.pipeline("pg", destination="postgres", dataset_name="warehouse", pipelines_dir=str(tmp_path / "pg"))
+    sandbox = request.getfixturevalue("sandbox")
+    load_everything(sandbox, partial(load_from, sandbox), pipeline)
+    return pipeline
 
 
 def check_numbers(page: Page, answer: Answer) -> None:
-    """Runs every query of the page as it is shown, and compares."""
+    """Runs every query of the page unchanged, and compares."""
     for key, rows in page.tables.items():
         if key in page.sql:  # not the two sections that read texts
             wanted = answer(page.sql[key])
@@ -78,11 +114,8 @@ def check_numbers(page: Page, answer: Answer) -> None:
 
 
 @pytest.mark.filterwarnings("default")  # pgserver's own use of platformdirs warns
-def test_every_number_is_the_answer_to_the_query_beside_it(
-    sandbox: Sandbox, load: Load, warehouse: dlt.Pipeline
-) -> None:
-    """A query can be copied from the page, runs as it is, and gives the same answer."""
-    load_everything(sandbox, load, warehouse)
+def test_every_number_is_the_answer_to_the_query_beside_it(warehouse: dlt.Pipeline) -> None:
+    """A query can be copied from the page, runs unchanged, and gives the same answer."""
     page = Page(make_page(warehouse.destination, warehouse.dataset_name))
 
     def answer(sql: str) -> list[dict[str, Any]]:
@@ -146,7 +179,7 @@ NOTHING_FOUND = {
 def test_zero_is_apart_from_unknown(
     sandbox: Sandbox, load: Load, report: Report, settings: dict[str, Any], found: Any, note: str
 ) -> None:
-    """Nobody takes for well what nobody examined: the section names the option, the number of the strip is a dash."""
+    """A section without data names the option that loads it, and its number in the strip is a dash."""
     sandbox.add_connector(BIG, configuration=configuration(a=1))
     load(**settings)
     page = report()
@@ -163,14 +196,21 @@ def test_zero_is_apart_from_unknown(
     assert set(page.tables) == {"connectors"}
 
 
-def test_a_part_that_was_not_examined_is_stated(sandbox: Sandbox, load: Load, report: Report) -> None:
-    """One log is denied, one connector has no configuration, one team was loaded without configurations."""
+def test_a_part_that_was_not_examined_is_stated(
+    sandbox: Sandbox, load: Load, report: Report, database: Path, tmp_path: Path
+) -> None:
+    """One log is denied, one connector has no configuration, one team was loaded without configurations.
+
+    Shards share a dataset, and the newest schema may be one without configurations: the tables count.
+    """
     for identifier, document in (("A", configuration(a=1)), ("B", None)):
         sandbox.add_connector(BIG, identifier, configuration=document)
     sandbox.add_connector(SMALL, "C", configuration=configuration(a=1))
     sandbox.fault(Fault(403), path="/B/logs")
     load(BIG, **EVERYTHING)
-    load(SMALL)
+    destination = dlt.destinations.duckdb(str(database))
+    other = dlt.pipeline("other", destination=destination, dataset_name="supermetrics", pipelines_dir=str(tmp_path))
+    load(SMALL, on=other)
     page = report()
 
     assert page.sentences["failing-connectors"] == [
@@ -179,37 +219,36 @@ def test_a_part_that_was_not_examined_is_stated(sandbox: Sandbox, load: Load, re
     assert page.sentences["missing-secrets"] == ["No secret is missing. Examined: 1 of 3 connectors."]
     assert page.sentences["typed-secrets"] == ["No secret was found. Examined: 1 of 2 teams."]
     assert page.figures["typed-secrets"] == page.figures["failing-connectors"] == "0"
+    assert "1" in [row["versions"] for row in page.tables["connectors"]]
     assert (
         report(days=5).figures["failing-connectors"] == NONE
     )  # what was read five days ago says nothing of these days
 
 
-@pytest.mark.parametrize(
-    ("statement", "status"),
-    [
+def test_a_sync_is_complete_when_its_load_is(sandbox: Sandbox, load: Load, database: Path, tmp_path: Path) -> None:
+    """A row that says `ok` of an interrupted load is not believed; an empty or missing table concludes nothing."""
+    sandbox.add_connector(BIG)
+    load()
+    for statement, status in (
         ("update _dlt_loads set status = 1", "unfinished"),
         ("delete from _dlt_loads where load_id in (select _dlt_load_id from team_syncs)", "unfinished"),
         ("delete from _dlt_loads", "ok"),
         ("drop table _dlt_loads", "ok"),
-    ],
-)
-def test_a_sync_is_complete_when_its_load_is(
-    sandbox: Sandbox, load: Load, report: Report, pipeline: dlt.Pipeline, statement: str, status: str
-) -> None:
-    """A row that says `ok` of an interrupted load is not believed; an empty or missing table concludes nothing."""
-    sandbox.add_connector(BIG)
-    load()
-    with pipeline.sql_client() as client:
-        client.execute_sql("insert into _dlt_loads (load_id, status, inserted_at) values ('another', 0, now())")
-        client.execute_sql(statement)
-    page = report(days=3)
+    ):
+        copy = Path(shutil.copy(database, tmp_path / "copy.duckdb"))
+        with duckdb.connect(str(copy)) as connection:
+            connection.execute("set schema = 'supermetrics'")
+            connection.execute("insert into _dlt_loads (load_id, status, inserted_at) values ('another', 0, now())")
+            connection.execute(statement)
+        page = page_of(copy, days=3)
 
-    rows = page.tables.get("failing-teams", [])
-    assert [(row["outcome"], row["complete_at"]) for row in rows] == [("unfinished", "never")] * (status != "ok")
-    assert page.figures["failing-teams"] == str(len(rows))
-    assert page.labels["failing-teams"] == ("failing teams" if status == "ok" else "failing team")
-    assert (page.tables["stale-teams"][0]["complete_at"] == "never") == bool(rows)
-    assert page.sentences["connectors"][0] == f"1 connector in {'0 teams' if rows else '1 team'} with a complete sync."
+        rows = page.tables.get("failing-teams", [])
+        assert [(row["outcome"], row["complete_at"]) for row in rows] == [("unfinished", "never")] * (status != "ok")
+        assert page.figures["failing-teams"] == str(len(rows))
+        assert page.labels["failing-teams"] == ("failing teams" if status == "ok" else "failing team")
+        assert (page.tables["stale-teams"][0]["complete_at"] == "never") == bool(rows)
+        teams = "0 teams" if rows else "1 team"
+        assert page.sentences["connectors"][0] == f"1 connector in {teams} with a complete sync."
 
 
 SENTENCE = "You do not have access: 5 of team 7 (yet)."
@@ -237,8 +276,13 @@ def test_the_message_is_the_sentence_of_the_api(prefix: str, suffix: str, code: 
         assert api_sentence({**row, "error_message": other}) == other
 
 
-def test_failing_connectors_come_by_error_rate(sandbox: Sandbox, load: Load, report: Report) -> None:
-    """One error in two calls is worse than two in nine. Removed connectors are left out, nameless ones identified."""
+def test_failing_connectors_come_by_error_rate_and_others_by_their_last_edit(
+    sandbox: Sandbox, load: Load, report: Report
+) -> None:
+    """One error in two calls is worse than two in nine. Removed connectors are left out, nameless ones identified.
+
+    The last edit is the later of two: a connector whose configuration was edited this morning does not come first.
+    """
     logs = {
         "OFTEN": [log_entry(str(hour), hour, 500 if hour < 3 else 200) for hour in range(1, 10)],
         "HALF": [log_entry("1", 5, 401), log_entry("2", 1, 200), log_entry("3", 300, 500)],
@@ -248,9 +292,18 @@ def test_failing_connectors_come_by_error_rate(sandbox: Sandbox, load: Load, rep
     for identifier, entries in logs.items():
         sandbox.add_connector(BIG, identifier, name=None if identifier == "HALF" else identifier.title())
         sandbox.add_log(BIG, identifier, *entries)
-    load(include_logs=True)
+    edits = {
+        "A": ("2020-01-01", "2026-01-01"),
+        "B": ("2024-01-01", "2021-01-01"),
+        "C": ("2025-01-01", None),
+        "D": (None, None),
+    }
+    for identifier, (record, document) in edits.items():
+        given = {**configuration(a=1), "updated_at": document} if document else None
+        sandbox.add_connector(SMALL, identifier, updated_at=record, configuration=given)
+    load(include_logs=True, include_configs=True)
     sandbox.delete_connector(BIG, "GONE")
-    load(include_logs=True)
+    load(include_logs=True, include_configs=True)
     page = report()
 
     rows = [list(row.values()) for row in page.tables["failing-connectors"]]
@@ -262,22 +315,8 @@ def test_failing_connectors_come_by_error_rate(sandbox: Sandbox, load: Load, rep
     assert rows[1][-1].endswith("of-1")
     assert page.figures["failing-connectors"] == "2"
     assert [row["change"] for row in page.tables["latest-changes"]] == ["removed"]
-
-
-def test_the_last_edit_is_the_later_of_two(sandbox: Sandbox, load: Load, report: Report) -> None:
-    """A connector whose configuration was edited this morning does not lead the oldest."""
-    edits = {
-        "A": ("2020-01-01", "2026-01-01"),
-        "B": ("2024-01-01", "2021-01-01"),
-        "C": ("2025-01-01", None),
-        "D": (None, None),
-    }
-    for identifier, (record, document) in edits.items():
-        given = {**configuration(a=1), "updated_at": document} if document else None
-        sandbox.add_connector(BIG, identifier, updated_at=record, configuration=given)
-    load(include_configs=True)
-
-    assert [(row["connector_identifier"][-1], row["last_edited_at"][:10]) for row in report().tables["connectors"]] == [
+    edited = [row for row in page.tables["connectors"] if str(SMALL) in row["team_id"]]
+    assert [(row["connector_identifier"][-1], row["last_edited_at"][:10]) for row in edited] == [
         *(("B", "2024-01-01"), ("C", "2025-01-01"), ("A", "2026-01-01"), ("D", NONE)),
     ]
 
@@ -311,65 +350,66 @@ def test_missing_and_unused_secrets_are_found_everywhere(
     assert page.sentences["missing-secrets"][-1] == "Examined: 1 of 2 connectors."
 
 
-@pytest.mark.parametrize(("first_day", "days"), [(0, 1), (11, 12), (100, 84)])
 def test_the_chart_starts_at_the_first_sync(
-    sandbox: Sandbox, load: Load, report: Report, pipeline: dlt.Pipeline, first_day: int, days: int
+    sandbox: Sandbox, load: Load, report: Report, pipeline: dlt.Pipeline, query: Query
 ) -> None:
     """Of one day, of some, and of more than twelve weeks: each bar with its number, and dates that are in the data."""
     sandbox.add_connector(BIG)
     load()
-    ages = [age for age in (0, 0, 5, 11, 83, 84, 99) if age <= first_day]
-    replace_changes(pipeline, [(NOW - timedelta(days=age), "updated", "A", "A", {}) for age in ages], first_day)
-    page = report()
+    for first_day, days in ((0, 1), (11, 12), (100, 84)):
+        ages = [age for age in (0, 0, 5, 11, 83, 84, 99) if age <= first_day]
+        replace_changes(pipeline, [(NOW - timedelta(days=age), "updated", "A", "A", {}) for age in ages], first_day)
+        page = report()
+        query("drop table connector_changes")
 
-    counts = {age: ages.count(age) for age in ages if age < days}
-    assert (
-        page.bars == [f"{NOW - timedelta(days=age):%Y-%m-%d}: {count} updated" for age, count in counts.items()][::-1]
-    )
-    positions = [float((tag["x"] or "").rstrip("%")) for tag in page.tags_of("rect")]
-    assert positions == pytest.approx([100 * (days - 1 - age) / days for age in counts][::-1], abs=0.01)
-    assert page.sentences["latest-changes"] == [
-        "The 20 newest. Paths of a configuration: + added, \N{MINUS SIGN} removed, ~ changed.",
-        "Changes of configurations are not examined: load with --include-configs.",
-    ]
-    assert page.figures["latest-changes"] == str(sum(age < 7 for age in ages))
-    assert page.labels["latest-changes"] == "changes"
+        counts = {age: ages.count(age) for age in ages if age < days}
+        expected = [f"{NOW - timedelta(days=age):%Y-%m-%d}: {count} updated" for age, count in counts.items()]
+        assert page.bars == expected[::-1]
+        positions = [float((tag["x"] or "").rstrip("%")) for tag in page.tags_of("rect")]
+        assert positions == pytest.approx([100 * (days - 1 - age) / days for age in counts][::-1], abs=0.01)
+        assert page.sentences["latest-changes"] == [
+            "The 20 newest. Paths of a configuration: + added, \N{MINUS SIGN} removed, ~ changed.",
+            "Changes of configurations are not examined: load with --include-configs.",
+        ]
+        assert page.figures["latest-changes"] == str(sum(age < 7 for age in ages))
+        assert page.labels["latest-changes"] == "changes"
 
 
-@pytest.mark.parametrize(
-    ("name", "wanted"),
-    [
-        (SCRIPT, SCRIPT),
-        ("\x1b]0;title\x07", r"\x1b]0;title\x07"),
-        ("a\nb\r\x85c", r"a\nb\r\x85c"),
-        ("\u202egpj.exe\u2066\ufffe\uffff\u2028", r"\u202egpj.exe\u2066\ufffe\uffff\u2028"),
-        ("{{ now }}{% raw %}", "{{ now }}{% raw %}"),
-        ("\U0001f469\u200d" * 1_000_000, "\U0001f469\u200d" * 2_000 + "… (2,000,000 characters)"),
-    ],
-    ids=["script", "control", "lines", "direction", "template", "megabytes"],
-)
-def test_a_name_is_text(sandbox: Sandbox, load: Load, database: Path, name: str, wanted: str) -> None:
-    """Nobody who names a connector can run a script, move a cursor or fill the memory where the report is read."""
-    sandbox.add_connector(
-        BIG, "A", name=name, configuration={"version": name[:20], "configuration_json": {name[:99]: 1}}
-    )
-    sandbox.set_secrets(BIG, "A", {"sec_0f9e8d7c6": name[:99]})
+NAMES = {
+    SCRIPT: SCRIPT,
+    "\x1b]0;title\x07": r"\x1b]0;title\x07",
+    "a\nb\r\x85c": r"a\nb\r\x85c",
+    "\u202egpj.exe\u2066\ufffe\uffff\u2028": r"\u202egpj.exe\u2066\ufffe\uffff\u2028",
+    "{{ now }}{% raw %}": "{{ now }}{% raw %}",
+    "\U0001f469\u200d" * 1_000_000: "\U0001f469\u200d" * 2_000 + "… (2,000,000 characters)",
+}
+"""How the page shows a name."""
+
+
+def test_a_name_is_text(sandbox: Sandbox, load: Load, database: Path) -> None:
+    """The name of a connector can neither run a script nor move a cursor nor fill the reader's memory."""
+    for number, name in enumerate(NAMES):
+        document = {"version": name[:20], "configuration_json": {name[:99]: 1}}
+        sandbox.add_connector(BIG, str(number), name=name, configuration=document)
+        sandbox.set_secrets(BIG, str(number), {"sec_0f9e8d7c6": name[:99]})
     load(**EVERYTHING)
-    sandbox.edit_configuration(BIG, "A", configuration_json={"b": 1})
+    for number in range(len(NAMES)):
+        sandbox.edit_configuration(BIG, str(number), configuration_json={"b": 1})
     load(**EVERYTHING)
     html = make_page(dlt.destinations.duckdb(str(database)), "supermetrics")
     page = Page(html)
 
     for key in ("connectors", "latest-changes", "unused-secrets"):
-        assert [row["connector_identifier"] for row in page.tables[key]] == [f"{wanted} A"]
+        assert sorted(row["connector_identifier"] for row in page.tables[key]) == sorted(
+            f"{wanted} {number}" for number, wanted in enumerate(NAMES.values())
+        )
     assert len(page.tags_of("script")) == 1
     assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ufffe\uffff]", html)
 
 
-def test_the_page_makes_no_request(sandbox: Sandbox, load: Load, pipeline: dlt.Pipeline, database: Path) -> None:
+def test_the_page_makes_no_request(everything: Everything) -> None:
     """It opens from disk, in a mail, behind a firewall: it contains all that it needs, and its policy says so."""
-    load_everything(sandbox, load, pipeline)
-    html = make_page(dlt.destinations.duckdb(str(database)), "supermetrics")
+    html = make_page(dlt.destinations.duckdb(str(everything.file)), "supermetrics")
     page = Page(html)
 
     policy = "default-src 'none'; base-uri 'none'; form-action 'none'; style-src 'sha256'; script-src 'sha256'"
@@ -383,17 +423,13 @@ def test_the_page_makes_no_request(sandbox: Sandbox, load: Load, pipeline: dlt.P
     assert len(html.encode()) < 150_000
 
 
-def test_a_resolved_failure_needs_nobody(sandbox: Sandbox, load: Load, pipeline: dlt.Pipeline, report: Report) -> None:
-    """The next complete sync moves it to its own section, with the request id."""
-    load_everything(sandbox, load, pipeline)
-    [request_id] = [each.request_id for each in sandbox.requests if each.status == 403 and "/logs" not in each.path]
-    sandbox.report_count(SMALL, None)
-    load(on=pipeline)
-    page = report()
+def test_a_resolved_failure_moves_to_a_section_of_its_own(everything: Everything) -> None:
+    """After the next complete sync. The section shows the request id."""
+    page = page_of(everything.resolved)
 
     assert page.figures["failing-teams"] == "0"
     assert page.sentences["failing-teams"] == ["The latest sync of every team is complete."]
-    assert request_id in [row["request_id"] for row in page.tables["resolved-failures"]]
+    assert everything.request_id in [row["request_id"] for row in page.tables["resolved-failures"]]
 
 
 def test_a_team_that_never_loaded_is_reported(
@@ -417,30 +453,16 @@ def test_a_team_that_never_loaded_is_reported(
     assert page.figures["latest-changes"] == NONE
 
 
-def test_a_page_made_next_year_counts_from_then(
-    sandbox: Sandbox, load: Load, pipeline: dlt.Pipeline, report: Report, query: Query
-) -> None:
+def test_a_page_made_next_year_counts_from_then(everything: Everything) -> None:
     """The numbers are those of the page's time, and every team is stale."""
-    load_everything(sandbox, load, pipeline)
-    page = report(days=400)
+    page = page_of(everything.file, days=400)
 
     assert page.figures["latest-changes"] == "0"
     assert page.figures["stale-teams"] == "3"
     assert page.sentences["latest-changes"][1] == "Examined: 0 of 3 teams."
     assert "changes-by-day" not in page.tables
-    assert len(query(page.sql["stale-teams"])) == 3
-
-
-def test_tables_of_another_pipeline_are_reported(
-    sandbox: Sandbox, load: Load, database: Path, tmp_path: Path, report: Report
-) -> None:
-    """Shards share a dataset, and the newest schema may be one without configurations: the tables count."""
-    sandbox.add_connector(BIG, configuration=configuration(a=1))
-    load(include_configs=True)
-    destination = dlt.destinations.duckdb(str(database))
-    load(on=dlt.pipeline("other", destination=destination, dataset_name="supermetrics", pipelines_dir=str(tmp_path)))
-
-    assert report().tables["connectors"][0]["versions"] == "1"
+    with duckdb.connect(str(everything.file)) as connection:
+        assert len(connection.execute(page.sql["stale-teams"]).fetchall()) == 3
 
 
 @pytest.mark.parametrize("file_exists", [False, True])
@@ -449,7 +471,7 @@ def test_nothing_loaded_is_a_usage_error(
 ) -> None:
     """An empty page would look like an answer; and no DuckDB file appears."""
     if file_exists:
-        subprocess.run([sys.executable, "-c", f"import duckdb; duckdb.connect({str(database)!r})"], check=True)  # noqa: S603
+        duckdb.connect(str(database)).close()
     monkeypatch.setenv("DESTINATION__DUCKDB__CREDENTIALS", str(database))
 
     assert run(["report", "--output", str(tmp_path / "page.html")]) == 64
@@ -476,24 +498,6 @@ def test_an_output_that_is_no_file_is_a_usage_error(output: str, message: str, c
     assert [path.name for path in Path.cwd().iterdir()] == ["file"]
 
 
-def test_a_full_disk_leaves_the_earlier_report(capsys: Any) -> None:
-    """The page is written beside its place and renamed."""
-    assert run(["load", "--sandbox", "--quiet"]) == 0
-    Path("report.html").write_text("earlier")
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    capsys.readouterr()
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
-    try:
-        assert run(["report", "--dataset", SANDBOX_DATASET]) == 1
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-
-    error = f"Error: The report could not be written to {Path.cwd() / 'report.html'}: File too large.\n"
-    assert capsys.readouterr().err == error
-    assert Path("report.html").read_text() == "earlier"
-    assert not list(Path.cwd().glob(".report*"))
-
-
 def test_a_missing_package_is_named_with_the_extra(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     """The command is there without its packages; it says what to install."""
     monkeypatch.delitem(sys.modules, "supermetrics_loader.report.page")
@@ -505,9 +509,9 @@ def test_a_missing_package_is_named_with_the_extra(monkeypatch: pytest.MonkeyPat
 
 
 def test_the_default_file_is_reported_while_others_read_it(
-    tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The report only reads."""
+    """The report only reads. On a full disk the earlier report stays."""
     monkeypatch.setenv("TZ", "America/New_York")
     assert run(["load", "--sandbox", "--include-configs", "--quiet"]) == 0
     code = "import duckdb, sys; duckdb.connect('supermetrics_connectors.duckdb', read_only=True); print(); input()"
@@ -518,5 +522,16 @@ def test_the_default_file_is_reported_while_others_read_it(
         assert run(["report", "--dataset", SANDBOX_DATASET]) == 0
         reader.communicate(b"\n")
     assert capsys.readouterr().out == f"Report: {tmp_path / 'report.html'}\n"
-    page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
-    assert page.sentences["connectors"] == ["7 connectors in 3 teams with a complete sync."]
+    html = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert Page(html).sentences["connectors"] == ["7 connectors in 3 teams with a complete sync."]
+
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        assert run(["report", "--dataset", SANDBOX_DATASET]) == 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    error = f"Error: The report could not be written to {tmp_path / 'report.html'}: File too large.\n"
+    assert capsys.readouterr().err == error
+    assert (tmp_path / "report.html").read_text(encoding="utf-8") == html
+    assert not list(tmp_path.glob(".report*"))

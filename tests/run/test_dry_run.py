@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 
 from supermetrics_loader.cli.main import run
-from tests.helpers.commands import script
+from tests.helpers.commands import Command
 from tests.helpers.expectations import OTHER, TEAM
 from tests.helpers.sandbox import Fault, Sandbox
 
 
 @pytest.mark.usefixtures("api")
-def test_a_dry_run_leaves_no_file(tmp_path: Path) -> None:
+def test_a_dry_run_leaves_no_file(cli: Command, tmp_path: Path) -> None:
     """Neither a DuckDB file nor a file of dlt; the output says what a load would write."""
-    code, out, err = script("load", "--include-configs", "--dry-run")
+    code, out, err = cli("load", "--include-configs", "--dry-run")
     assert (code, err) == (0, "")
     assert f"add                team {TEAM}  A  Name A\n" in out
     assert out.endswith(

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import random
 import resource
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -70,11 +69,6 @@ def query(sql: str, file: Path = DEFAULT) -> list[tuple[Any, ...]]:
         return connection.execute(sql).fetchall()
 
 
-def identical(size: int, edition: int) -> Callable[[int], str]:
-    """The same text for each connector, like the clones of a template."""
-    return lambda _number: f"value {edition} of a template, " * (size // 25)
-
-
 def incompressible(size: int, edition: int) -> Callable[[int], str]:
     """Texts without common parts."""
 
@@ -99,24 +93,20 @@ def fill(sandbox: Sandbox, teams: int, connectors: int, text: Callable[[int], st
 # --- memory -----------------------------------------------------------------------------------------------------------
 
 SHAPES = {
-    "300 x 50 KB, identical": ("96MiB", 1, 300, 50_000, identical, 0),
-    "1000 x 20 KB, identical": ("96MiB", 1, 1000, 20_000, identical, 0),
-    "one of 10 MB, identical": ("96MiB", 1, 1, 10_000_000, identical, 0),
-    "200 x 50 KB": ("48MiB", 1, 200, 50_000, incompressible, 0),
-    "1000 x 50 KB, identical": ("48MiB", 1, 1000, 50_000, identical, 0),
-    "10 teams x 100 x 10 KB": ("48MiB", 10, 100, 10_000, incompressible, 0),
-    "200 added fields": ("48MiB", 1, 60, 50, incompressible, 200),
+    "200 x 50 KB": (1, 200, 50_000, 0),
+    "10 teams x 100 x 10 KB": (10, 100, 10_000, 0),
+    "200 added fields": (1, 60, 50, 200),
 }
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_rows_of_any_size_are_loaded_and_changed(api: Sandbox, shape: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Within a limit that does not depend on the rows, or beyond the limit where one row is too large."""
-    limit, teams, connectors, size, kind, fields = SHAPES[shape]
-    monkeypatch.setattr(duckdb_file, "MEMORY_LIMIT", limit)
+    teams, connectors, size, fields = SHAPES[shape]
+    monkeypatch.setattr(duckdb_file, "MEMORY_LIMIT", "48MiB")
     for edition in (1, 2):
         monkeypatch.setattr(duckdb_file._DuckDbFileSqlClient, "too_low", False)  # as in a new process
-        fill(api, teams, connectors, kind(size, edition), fields)
+        fill(api, teams, connectors, incompressible(size, edition), fields)
         assert load(api) == 0
         counted = "select count(*), count(*) filter (_dlt_valid_to is null) from supermetrics.connector_configurations"
         assert query(counted) == [(teams * connectors * edition, teams * connectors)]
@@ -181,57 +171,57 @@ NAMES = {
 }
 
 
-@pytest.fixture(params=NAMES)
-def file(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The file, configured in one of the ways."""
-    (tmp_path / "sub").mkdir()
-    for variable, value in NAMES[request.param].items():
-        monkeypatch.setenv(variable, value.format(folder=tmp_path / "sub"))
-    return tmp_path / (DEFAULT if request.param == "default" else "sub/warehouse.duckdb")
-
-
-@pytest.fixture
-def loaded(api: Sandbox, file: Path) -> Path:
-    """The file, loaded twice with compressible configurations."""
-    fill(api, 1, 300, lambda number: f"connector {number} " * 400)
-    for _ in range(2):
-        assert load(api) == 0
-    return file
-
-
-def test_every_configured_file_has_the_same_format(loaded: Path) -> None:
-    """The format of DuckDB 1.2, which later versions open, with configurations in Zstandard."""
-    query_tags = "select tags['storage_version'] from duckdb_databases() where not internal"
-    assert query(query_tags, loaded) == [("v1.2.0+",)]
-    query_compression = (
-        "select distinct compression from pragma_storage_info('supermetrics.connector_configurations')"
-        " where column_name = 'configuration_json' and segment_type not in ('VALIDITY')"
-    )
-    assert query(query_compression, loaded) == [("ZSTD",)]
-    assert sorted(Path.cwd().rglob("*.duckdb")) == [loaded]
-
-
 ATTACH = """
 import sys
-sys.modules["pipelines"] = sys.modules["sources"] = None  # as without this project
+sys.modules["supermetrics_loader"] = sys.modules["supermetrics_connectors"] = None  # as without this project
 import dlt
-pipeline = dlt.attach("supermetrics")
-print(pipeline.dataset()["connectors"].select("team_id").fetchall().__len__(), pipeline.destination_client().config)
+for folder in sys.argv[1:]:
+    pipeline = dlt.attach("supermetrics", pipelines_dir=folder)
+    print(len(pipeline.dataset()["connectors"].select("team_id").fetchall()), pipeline.destination_client().config)
 """
 
 
-def test_dlt_attach_opens_the_file_that_was_loaded(
-    loaded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_every_configured_file_has_the_same_format_and_is_opened_by_dlt_attach(
+    api: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """From another folder, without this project and the setting. No empty file is created."""
-    for variable in [name for name in os.environ if name.startswith("DESTINATION__")]:
-        monkeypatch.delenv(variable)
+    """The format of DuckDB 1.2, which later versions open, with configurations in Zstandard.
+
+    dlt opens the file from another folder, without this project and the setting. It creates no empty file.
+    """
+    fill(api, 1, 300, lambda number: f"connector {number} " * 400)
+    expected = {}
+    for name, variables in NAMES.items():
+        folder = tmp_path / name
+        (folder / "sub").mkdir(parents=True)
+        with monkeypatch.context() as patch:
+            patch.chdir(folder)
+            patch.setenv("DLT_DATA_DIR", str(folder / "dlt"))
+            for variable, value in variables.items():
+                patch.setenv(variable, value.format(folder=folder / "sub"))
+            for _ in range(2 if name in ("default", "a relative path") else 1):
+                assert load(api) == 0
+        file = folder / (DEFAULT if name == "default" else "sub/warehouse.duckdb")
+        expected[str(folder / "dlt" / "pipelines")] = f"300 duckdb:///{file}"
+        assert query("select tags['storage_version'] from duckdb_databases() where not internal", file) == [
+            ("v1.2.0+",)
+        ]
+        query_compression = (
+            "select distinct compression from pragma_storage_info('supermetrics.connector_configurations')"
+            " where column_name = 'configuration_json' and segment_type not in ('VALIDITY')"
+        )
+        assert query(query_compression, file) == [("ZSTD",)]
+    files = sorted(tmp_path.rglob("*.duckdb"))
+    assert len(files) == len(NAMES)
     (tmp_path / "elsewhere").mkdir()
     done = subprocess.run(  # noqa: S603 - our own code
-        [sys.executable, "-c", ATTACH], cwd=tmp_path / "elsewhere", capture_output=True, text=True, check=False
+        [sys.executable, "-c", ATTACH, *expected],
+        cwd=tmp_path / "elsewhere",
+        capture_output=True,
+        text=True,
+        check=False,
     )
-    assert (done.returncode, done.stdout.strip()) == (0, f"300 duckdb:///{loaded}"), done.stderr
-    assert sorted(tmp_path.rglob("*.duckdb")) == [loaded]
+    assert (done.returncode, done.stdout.splitlines()) == (0, [*expected.values()]), done.stderr
+    assert sorted(tmp_path.rglob("*.duckdb")) == files
 
 
 @pytest.mark.parametrize(
@@ -256,55 +246,47 @@ def test_settings_of_duckdb_replace_the_limits(
 # --- no room ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def fuller(api: Sandbox) -> Iterator[Sandbox]:
-    """A loaded team of 6 MB, and 4 MB that are not loaded yet; afterwards a run with room loads them."""
-    fill(api, 1, 60, incompressible(100_000, 1))
-    assert load(api) == 0
-    for number in range(40):
-        api.add_connector(TEAM, f"C{number}", configuration=configuration(text=incompressible(100_000, 2)(number)))
-    yield api
-    assert query(ROWS) == [(60, 1)]
-    assert load(api) == 0
-    assert query(ROWS) == [(100, 2)]
-
-
 ROWS = "select count(*), count(distinct team_id) from supermetrics.connector_configurations"
 KEPT = "Rows that were loaded before are kept, and the next run with more of it loads the others.\n"
 
 
-@pytest.mark.parametrize("room", [MIB, None], ids=["rows to load", "DuckDB file"])
-def test_a_full_disk_is_one_line(fuller: Sandbox, room: int | None, capfd: pytest.CaptureFixture[str]) -> None:
-    """In dlt, which writes the rows to load, and in DuckDB."""
-    no_limit = resource.getrlimit(resource.RLIMIT_FSIZE)
-    capfd.readouterr()
-    resource.setrlimit(resource.RLIMIT_FSIZE, (room or DEFAULT.stat().st_size, no_limit[1]))
-    try:
-        code = load(fuller)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, no_limit)
-    err = capfd.readouterr().err
-    assert code == 1
-    assert err.startswith("Error: The disk is full (")
-    assert "File too large" in err
-    assert err.endswith(KEPT)
-    assert len(err.splitlines()) == 1
-
-
-def test_too_little_memory_is_one_line(
-    fuller: Sandbox, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+def test_a_full_disk_and_too_little_memory_are_one_line(
+    api: Sandbox, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """A configured limit is not lifted."""
-    capfd.readouterr()
+    """A disk is full in dlt, which writes the rows to load, or in DuckDB. A configured memory limit is not lifted.
+
+    Loaded rows stay, and a run with room loads the others.
+    """
+
+    def failing_load() -> str:
+        capfd.readouterr()
+        assert load(api) == 1
+        err = capfd.readouterr().err
+        assert err.endswith(KEPT)
+        assert len(err.splitlines()) == 1
+        assert query(ROWS) == [(60, 1)]
+        return err
+
+    fill(api, 1, 60, incompressible(100_000, 1))  # 6 MB, and 4 MB in another team
+    assert load(api) == 0
+    for number in range(40):
+        api.add_connector(TEAM, f"C{number}", configuration=configuration(text=incompressible(100_000, 2)(number)))
+    no_limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for room in (MIB, DEFAULT.stat().st_size):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, no_limit[1]))
+        try:
+            err = failing_load()
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, no_limit)
+        assert err.startswith("Error: The disk is full (")
+        assert "File too large" in err
     with monkeypatch.context() as limited:
         limited.setenv("DESTINATION__DUCKDB__CREDENTIALS__GLOBAL_CONFIG", json.dumps({"memory_limit": "5MB"}))
-        code = load(fuller)
-    err = capfd.readouterr().err
-    assert code == 1
+        err = failing_load()
     assert err.startswith("Error: DuckDB has too little memory (")
     assert "memory_limit under [destination.duckdb.credentials.global_config]" in err
-    assert err.endswith(KEPT)
-    assert len(err.splitlines()) == 1
+    assert load(api) == 0
+    assert query(ROWS) == [(100, 2)]
 
 
 # --- dlt's own destination: when a test fails here, its counterpart in duckdb_file.py can be removed ----------------

@@ -37,7 +37,7 @@ def execute(postgres_url: str, api: Sandbox, monkeypatch: pytest.MonkeyPatch) ->
 
     run_statement("create role limited login superuser password 'x'")
     for limit in ("statement_timeout", "idle_session_timeout"):
-        run_statement(f"alter role limited set {limit} = '2s'")
+        run_statement(f"alter role limited set {limit} = '1s'")
     monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", postgres_url.replace("postgres:x@", "limited:x@"))
     yield run_statement
     run_statement("drop owned by limited cascade; drop role limited")
@@ -53,7 +53,7 @@ def test_a_second_run_of_a_team_waits_for_the_first_longer_than_the_limits_of_it
     api: Sandbox, execute: Execute
 ) -> None:
     """The connection with the locks waits and idles by design, and lifts both limits for itself."""
-    api.latency = 5.0
+    api.latency = 3.0
     with running(SCRIPT, *LOAD) as first:
         wait_until(lambda: bool(api.requests))
         assert run([*LOAD, "--pipeline-name", "second"]) == 0
@@ -74,7 +74,7 @@ def test_a_run_whose_locks_were_lost_writes_nothing(
     assert cli(*LOAD).code == 0
     before = rows(execute)
     api.edit_connector(TEAM, "A", name="edited")
-    api.latency = 3.0
+    api.latency = 1.0
     seen = len(api.requests)
 
     def end_connection() -> None:

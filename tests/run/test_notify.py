@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
+import supermetrics_loader.run.notify
 from supermetrics_loader.cli.main import run
-from tests.helpers.commands import script
+from supermetrics_loader.run.notify import notify
+from tests.helpers.commands import Command, script
 from tests.helpers.expectations import OTHER, TEAM
 from tests.helpers.sandbox import Fault, Sandbox
 from tests.helpers.scripted_server import Request, serving
@@ -56,7 +57,14 @@ def test_a_chat_gets_failures(api: Sandbox, chat: Chat, monkeypatch: pytest.Monk
     assert chat.texts() == [], "a mistyped command concerns its author"
 
 
-@pytest.mark.usefixtures("api")
+def dripping(_request: Request) -> Iterator[bytes]:
+    """Sends a byte of the headers every 50 ms, for 20 seconds."""
+    yield b"HTTP/1.1 200 OK\r\nX-Slow: "
+    for _ in range(400):
+        time.sleep(0.05)
+        yield b"x"
+
+
 @pytest.mark.parametrize(
     ("status", "address", "bundle", "problem"),
     [
@@ -66,42 +74,47 @@ def test_a_chat_gets_failures(api: Sandbox, chat: Chat, monkeypatch: pytest.Monk
         (200, f"chat.example{HOOK}", "", "MissingSchema"),
         (200, f"http://[{HOOK}", "", "InvalidURL"),
         (200, f"https://127.0.0.1:1{HOOK}", "/nonexistent/bundle.pem", "OSError"),
+        (200, "dripping", "", "ReadTimeout"),
     ],
 )
-def test_a_failing_chat_is_one_warning(chat: Chat, status: int, address: str, bundle: str, problem: str) -> None:
-    """The load succeeds, and no text contains the URL, with which a reader of the log could post."""
+def test_a_failing_chat_is_one_warning(
+    chat: Chat,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    status: int,
+    address: str,
+    bundle: str,
+    problem: str,
+) -> None:
+    """The warning does not contain the URL, with which a reader of the log could post.
+
+    The time limit covers the whole exchange: each byte of a dripping chat comes in time.
+    """
+    monkeypatch.setattr(supermetrics_loader.run.notify, "TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", bundle)
     chat.status = status
-    environment: dict[str, Any] = {"SUPERMETRICS_NOTIFY": address or chat.webhook}
-    if bundle:
-        environment["REQUESTS_CA_BUNDLE"] = bundle
-    code, out, err = script("load", "--json", "--debug", **environment)
-    assert (code, json.loads(out)["teams"][0]["status"]) == (0, "ok")
-    assert err == f"WARNING The message was not posted to the chat: {problem}\n"
-    assert "not-a-real-webhook" not in out + err
+    started = time.monotonic()
+    with serving(dripping) as server:
+        slow = f"http://127.0.0.1:{server.port}{HOOK}"
+        notify(slow if address == "dripping" else address or chat.webhook, "text")
+    assert caplog.messages == [f"The message was not posted to the chat: {problem}"]
+    assert time.monotonic() - started < 15
     assert "/elsewhere" not in [path for path, _ in chat.posted]
 
 
-def test_a_failing_chat_does_not_replace_the_failure_of_a_run(api: Sandbox) -> None:
-    """The reason of a 403 stays on standard error."""
+def test_a_failing_chat_does_not_replace_the_result_of_a_run(
+    api: Sandbox, chat: Chat, cli: Command, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A load succeeds, and the reason of a 403 stays on standard error. No text contains the URL."""
+    chat.status = 500
+    monkeypatch.setenv("SUPERMETRICS_NOTIFY", chat.webhook)
+    code, out, err = cli("load", "--json")
+    assert (code, json.loads(out)["teams"][0]["status"], err) == (0, "ok", "")
+    assert caplog.messages == ["The message was not posted to the chat: HTTP 500"]
+    assert "not-a-real-webhook" not in out
     api.fault(Fault(403), team_id=OTHER)
-    code, _, err = script("load", SUPERMETRICS_NOTIFY=f"http://127.0.0.1:1{HOOK}")
+    code, out, err = script("load", SUPERMETRICS_NOTIFY=f"http://127.0.0.1:1{HOOK}")
     warning, error = err.splitlines()
     assert (code, warning) == (65, "WARNING The message was not posted to the chat: ConnectionError")
     assert error.startswith(f"Error: HTTP 403 FORBIDDEN for team {OTHER}")
-
-
-def dripping(_request: Request) -> Iterator[bytes]:
-    """Sends a byte of the headers every second, without an end."""
-    yield b"HTTP/1.1 200 OK\r\nX-Slow: "
-    while True:
-        time.sleep(1)
-        yield b"x"
-
-
-@pytest.mark.usefixtures("api")
-def test_a_dripping_chat_is_one_warning() -> None:
-    """The limit covers the whole exchange: each byte comes in time, and the headers never end."""
-    with serving(dripping) as server:
-        url = f"http://127.0.0.1:{server.port}{HOOK}"
-        code, _, err = script("load", timeout=120, SUPERMETRICS_NOTIFY=url)
-    assert (code, err) == (0, "WARNING The message was not posted to the chat: ReadTimeout\n")
+    assert "not-a-real-webhook" not in out + err

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections import Counter
 
 import pytest
@@ -26,25 +23,8 @@ def test_every_team_is_in_exactly_one_shard(team_ids: list[int], count: int) -> 
 
 
 def test_the_assignment_never_changes() -> None:
-    """Two releases side by side load each team once."""
+    """Two releases side by side load each team once. Python's hash() of a text would differ between processes."""
     assert [shard_number(team_id, 16) for team_id in (936506, 941277, 958014, 2**63 - 1)] == [8, 9, 10, 10]
-
-
-def test_the_assignment_does_not_depend_on_the_hash_seed() -> None:
-    """Python's hash() of a text differs between processes."""
-    script = "from supermetrics_loader.run.shards import Shard; print(Shard(3, 7).pick(range(1, 100)))"
-    outputs = {
-        subprocess.run(  # noqa: S603 - the script above
-            [sys.executable, "-c", script],
-            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(sys.path)},
-            check=True,
-            capture_output=True,
-            text=True,
-        ).stdout
-        for seed in ("1", "2")
-    }
-
-    assert outputs == {f"{Shard(3, 7).pick(range(1, 100))}\n"}
 
 
 def test_shards_are_about_equally_large() -> None:

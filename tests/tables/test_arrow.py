@@ -148,7 +148,7 @@ def test_every_value_can_be_read_back(batches: list[list[dict[str, Any]]]) -> No
 
 
 def _means(stored: Any, value: Any) -> bool:
-    """Whether a cell holds the value as it is, to a double's precision, or as JSON."""
+    """Whether a cell holds the value itself, to a double's precision, or as JSON."""
     if stored == value or (isinstance(stored, float) and stored == float(value)):
         return True
     return bool(json.loads(stored) == value)

@@ -64,7 +64,7 @@ def test_rows_of_a_key_replace_each_other(spec: TableSpec) -> None:
 
 @pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.name)
 def test_only_a_merge_deletes(mode: WriteMode) -> None:
-    """Appended rows are kept whatever `_deleted` holds, and SCD2 ends only staged versions."""
+    """Appended rows are kept for every value of `_deleted`, and SCD2 ends only staged versions."""
     deleted = hints_of(CONNECTORS, mode)["columns"].get("_deleted", {})
     assert deleted.get("hard_delete", False) is (mode in (MIRROR, UPSERT))
     for spec in COMPARED_TABLES[1:]:
