@@ -19,6 +19,7 @@ from dlt.common.configuration.container import Container
 from dlt.common.pipeline import LoadInfo, PipelineContext
 
 from supermetrics_connectors import supermetrics_source
+from tests.helpers.fast_duckdb import FastDuckDB
 from tests.helpers.isolation import isolate
 from tests.helpers.sandbox import Sandbox
 from tests.helpers.servers import (
@@ -82,14 +83,20 @@ def database(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def new_worker(tmp_path: Path, database: Path) -> Callable[[], dlt.Pipeline]:
+def destination(database: Path) -> Any:
+    """The destination of the pipelines."""
+    return FastDuckDB(str(database))
+
+
+@pytest.fixture
+def new_worker(tmp_path: Path, destination: Any) -> Callable[[], dlt.Pipeline]:
     """Makes the pipeline as on another machine: an empty working folder, and the same DuckDB file."""
     workers = iter(range(1_000))
 
     def make() -> dlt.Pipeline:
         return dlt.pipeline(
             "supermetrics_test",
-            destination=dlt.destinations.duckdb(str(database)),
+            destination=destination,
             dataset_name="supermetrics",
             pipelines_dir=str(tmp_path / f"worker_{next(workers)}"),
         )

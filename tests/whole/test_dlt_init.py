@@ -96,11 +96,6 @@ def _listed_by_team(sandbox: Sandbox) -> dict[int, int]:
     return {team_id: len(sandbox.connectors(team_id)) for team_id in sandbox.team_ids}
 
 
-def _settings(project: Path, file: str) -> dict[str, object]:
-    content = tomlkit.parse((project / ".dlt" / file).read_text(encoding="utf-8")).unwrap()
-    return dict(content["sources"])
-
-
 def test_list_sources_shows_the_first_sentence_of_the_source(repository: Path, tmp_path: Path) -> None:
     """It is what a user chooses by; a requirements.txt that dlt cannot read would leave the source out of the list."""
     listed = _python(tmp_path, "-m", "dlt", "init", "--list-sources", "--location", str(repository))
@@ -109,23 +104,20 @@ def test_list_sources_shows_the_first_sentence_of_the_source(repository: Path, t
     assert f"{NAME}: {sentence}\n" in listed
 
 
-def test_init_copies_every_file_of_the_source_and_the_example_script(initialised: Path) -> None:
-    """All but requirements.txt, which becomes the project's own."""
+def test_init_copies_the_source_and_leaves_slots_for_the_key_and_the_teams(initialised: Path) -> None:
+    """All files but requirements.txt, which becomes the project's own; and nothing else to fill in."""
     copied = {path.relative_to(initialised / NAME) for path in (initialised / NAME).rglob("*.*")}
     left_out = ("*.pyc", "py.typed", "requirements.txt")
     expected = {path.relative_to(SOURCE) for path in SOURCE.rglob("*.*") if not any(map(path.match, left_out))}
     assert copied == expected
-    assert (initialised / SCRIPT).is_file()
-
-
-def test_init_leaves_one_slot_for_the_key_and_one_for_the_teams(initialised: Path) -> None:
-    """The key among the secrets, the teams in the configuration, and nothing else to fill in."""
-    assert _settings(initialised, "secrets.toml") == {NAME: {"api_key": "<configure me>"}}
-    assert _settings(initialised, "config.toml") == {NAME: {"team_ids": "team_ids"}}
+    slots = {"secrets.toml": {"api_key": "<configure me>"}, "config.toml": {"team_ids": "team_ids"}}
+    for file, expected_slots in slots.items():
+        content = tomlkit.parse((initialised / ".dlt" / file).read_text(encoding="utf-8")).unwrap()
+        assert content["sources"] == {NAME: expected_slots}
 
 
 def test_init_writes_requirements_with_the_destination(initialised: Path) -> None:
-    """`pip install -r requirements.txt` must bring what the source imports and the destination needs."""
+    """`pip install -r requirements.txt` brings what the source imports and the destination needs."""
     lines = (initialised / "requirements.txt").read_text(encoding="utf-8").splitlines()
     requirements = {requirement.name: requirement for requirement in map(Requirement, lines)}
     assert requirements["dlt"].extras == {"duckdb", "parquet"}
@@ -133,14 +125,11 @@ def test_init_writes_requirements_with_the_destination(initialised: Path) -> Non
     imported = set(re.findall(r"^(?:import|from) (\w+)", code, re.MULTILINE)) - sys.stdlib_module_names
     with_destinations = {"deltalake", "sqlalchemy"}  # as a database's driver does
     assert imported - with_destinations <= requirements.keys()
-
-
-def test_requirements_are_those_of_the_project() -> None:
-    """The source is tried with the project's versions: a bound that stands in both files is the same in both."""
+    # the tests run with the project's versions, so a bound in both files is the same in both
     project = tomlkit.parse((ROOT / "pyproject.toml").read_text(encoding="utf-8")).unwrap()["project"]
     declared = {requirement.name: requirement.specifier for requirement in map(Requirement, project["dependencies"])}
-    lines = (SOURCE / "requirements.txt").read_text(encoding="utf-8").splitlines()
-    for requirement in map(Requirement, lines):
+    for line in (SOURCE / "requirements.txt").read_text(encoding="utf-8").splitlines():
+        requirement = Requirement(line)
         assert requirement.specifier == declared.get(requirement.name, requirement.specifier), requirement.name
 
 
@@ -156,7 +145,7 @@ def test_copied_source_imports_on_its_own(initialised: Path) -> None:
     assert _python(initialised, "-c", code) == f"{initialised / NAME / '__init__.py'} supermetrics_source\n"
 
 
-def test_example_script_loads_once_the_slots_are_filled_in(project: Path, shipped: Sandbox) -> None:
+def test_the_example_script_loads_once_the_slots_are_filled_in(project: Path, shipped: Sandbox) -> None:
     """A source that does not look where `dlt init` wrote its slots would call the settings missing."""
     for file, slot, value in (
         ("secrets.toml", '"<configure me>"', f'"{shipped.token}"'),
@@ -166,72 +155,54 @@ def test_example_script_loads_once_the_slots_are_filled_in(project: Path, shippe
         path.write_text(path.read_text(encoding="utf-8").replace(slot, value), encoding="utf-8")
     with shipped:
         printed = _python(project, SCRIPT, SOURCES__SUPERMETRICS__BASE_URL=shipped.url)
-    assert _connectors_by_team(project) == _listed_by_team(shipped)
+    listed = _listed_by_team(shipped)
+    assert _connectors_by_team(project) == listed
     assert "LOADED and contains no failed jobs" in printed
-    assert f"('connectors', {sum(_listed_by_team(shipped).values())})" in printed
+    assert f"('connectors', {sum(listed.values())})" in printed
 
 
-def test_every_example_runs_with_the_settings_of_the_environment(project: Path, shipped: Sandbox) -> None:
-    """The environment wins over slots that nobody filled in; the example with configurations loads them too."""
-    examples = f"import {SCRIPT[:-3]} as e; e.load_connectors_with_configurations(); e.show_connectors()"
+DESCRIBED = f"""
+import dlt, json
+import {SCRIPT[:-3]} as example
+from {NAME} import supermetrics_source
+example.load_connectors_with_configurations()
+example.show_connectors()
+pipeline = dlt.pipeline("described", destination="duckdb", dataset_name="supermetrics")
+everything = dict(include_configs=True, include_teams=True, include_logs=True, include_secrets=True)
+pipeline.run(supermetrics_source(**everything))
+print(json.dumps({{table["name"]: table for table in pipeline.default_schema.data_tables()}}))
+"""
+
+
+def test_examples_run_with_the_settings_of_the_environment_and_every_column_is_described(
+    project: Path, shipped: Sandbox
+) -> None:
+    """The environment wins over slots that nobody filled in. Destinations that keep comments show the descriptions."""
+    settings = {"API_KEY": shipped.token, "TEAM_IDS": ",".join(map(str, shipped.team_ids))}
     with shipped:
-        printed = _python(
-            project,
-            "-c",
-            examples,
-            SOURCES__SUPERMETRICS__BASE_URL=shipped.url,
-            SOURCES__SUPERMETRICS__API_KEY=shipped.token,
-            SOURCES__SUPERMETRICS__TEAM_IDS=",".join(map(str, shipped.team_ids)),
-        )
+        settings["BASE_URL"] = shipped.url
+        variables = {f"SOURCES__SUPERMETRICS__{name}": value for name, value in settings.items()}
+        printed = _python(project, "-c", DESCRIBED, **variables)
     assert _connectors_by_team(project) == _listed_by_team(shipped)
-    held = [one for team_id in shipped.team_ids for one in shipped.connectors(team_id) if one.get("configuration")]
-    assert f"('connector_configurations', {len(held)})" in printed
+    configured = [
+        each for team_id in shipped.team_ids for each in shipped.connectors(team_id) if each.get("configuration")
+    ]
+    assert f"('connector_configurations', {len(configured)})" in printed
+    tables = json.loads(printed.splitlines()[-1])
+    for name, spec in TABLES.items():
+        assert tables[name]["description"] == spec.description
+        for column in spec.columns:
+            if column.name not in ("_dlt_valid_from", "_dlt_valid_to", "version_id"):  # the columns of SCD2
+                assert tables[name]["columns"][column.name]["description"] == column.description
 
 
 def test_readme_of_the_source_names_every_setting_and_its_default() -> None:
     """The table is written by hand; a setting that changes must change there as well."""
-    documented = dict(re.findall(r"^\| `(\w+)` \| (\S+) \|", _readme(), re.MULTILINE))
+    readme = (SOURCE / "README.md").read_text(encoding="utf-8")
+    documented = dict(re.findall(r"^\| `(\w+)` \| (\S+) \|", readme, re.MULTILINE))
     settings = inspect.signature(supermetrics_source).parameters.values()
     expected = {
         setting.name: "required" if setting.name in ("team_ids", "api_key") else f"`{setting.default!r}`"
         for setting in settings
     }
     assert {name: default.replace('"', "'") for name, default in documented.items()} == expected
-
-
-def test_every_column_of_a_new_project_is_described(project: Path, shipped: Sandbox) -> None:
-    """The schema says what each column means, and destinations that keep comments show it."""
-    code = f"""if True:
-        import dlt, json
-        from {NAME} import supermetrics_source
-        pipeline = dlt.pipeline("described", destination="duckdb", dataset_name="supermetrics")
-        everything = dict(include_configs=True, include_teams=True, include_logs=True, include_secrets=True)
-        pipeline.run(supermetrics_source(**everything))
-        told = {{}}
-        for table in pipeline.default_schema.data_tables():
-            columns = {{name: column.get("description") for name, column in table["columns"].items()}}
-            told[table["name"]] = [table["description"], columns]
-        print(json.dumps(told))
-    """
-    with shipped:
-        printed = _python(
-            project,
-            "-c",
-            code,
-            SOURCES__SUPERMETRICS__BASE_URL=shipped.url,
-            SOURCES__SUPERMETRICS__API_KEY=shipped.token,
-            SOURCES__SUPERMETRICS__TEAM_IDS=str(shipped.team_ids),
-        )
-    described = json.loads(printed.splitlines()[-1])
-    for name, contract in TABLES.items():
-        table, columns = described[name]
-        assert table == contract.description
-        set_by_dlt = ("_dlt_valid_from", "_dlt_valid_to", "version_id")  # the columns of SCD2
-        ours = [column for column in contract.columns if column.name not in set_by_dlt]
-        assert {column.name: columns[column.name] for column in ours} == {
-            column.name: column.description for column in ours
-        }
-
-
-def _readme() -> str:
-    return (SOURCE / "README.md").read_text(encoding="utf-8")

@@ -8,7 +8,6 @@ import re
 import shlex
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,13 +18,13 @@ import pytest
 import tomlkit
 
 from supermetrics_connectors import supermetrics_source
-from supermetrics_connectors.specs import OPTIONAL_TABLES, TABLES, TableSpec
+from supermetrics_connectors.specs import TABLES, TableSpec
 from supermetrics_loader.cli.main import cli, run
 from supermetrics_loader.run.exit_codes import Exit
 from supermetrics_loader.sandbox.data import shipped_teams
+from tests.helpers.commands import script
 from tests.helpers.sandbox import Sandbox
 
-SCRIPT = str(Path(sys.executable).parent / "supermetrics-connectors")
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = {
@@ -81,13 +80,7 @@ def test_queries_run_as_written(connection: duckdb.DuckDBPyConnection, page: Pat
         connection.execute(query).fetchall()
 
 
-@pytest.mark.parametrize(
-    "table",
-    [
-        *("connectors", "connector_versions", "connector_configurations", "connector_changes", "team_syncs"),
-        *(spec.name for spec in OPTIONAL_TABLES),
-    ],
-)
+@pytest.mark.parametrize("table", [*TABLES, "connector_changes"])
 def test_tables_have_the_documented_columns_and_types(connection: duckdb.DuckDBPyConnection, table: str) -> None:
     """All of them and no other, dlt's own included."""
     documented = {column: kind for column, kind, _ in documented_columns(table)}
@@ -102,16 +95,15 @@ def documented_columns(table: str) -> list[tuple[str, str, str]]:
     return re.findall(r"^\| `(\w+)` \| ([A-Z ]+) \| (.*?) ?\|$", section[1], re.MULTILINE)
 
 
-@pytest.mark.parametrize("contract", TABLES.values(), ids=lambda contract: contract.name)
-def test_columns_are_described_as_in_the_contract(contract: TableSpec) -> None:
+@pytest.mark.parametrize("spec", TABLES.values(), ids=lambda spec: spec.name)
+def test_columns_are_described_as_in_the_specification(spec: TableSpec) -> None:
     """One text for the document, dlt's schema and destinations that keep comments."""
-    described = {column: about for column, _, about in documented_columns(contract.name)}
-    assert {column.name: described[column.name] for column in contract.columns} == {
-        column.name: column.description for column in contract.columns
+    described = {column: about for column, _, about in documented_columns(spec.name)}
+    assert {each.name: described[each.name] for each in spec.columns} == {
+        each.name: each.description for each in spec.columns
     }
-    assert contract.description.replace("_dlt_valid_to", "`_dlt_valid_to`") in re.sub(
-        r"\s+", " ", PAGES[Path("docs/tables.md")]
-    )
+    page = re.sub(r"\s+", " ", PAGES[Path("docs/tables.md")])
+    assert spec.description.replace("_dlt_valid_to", "`_dlt_valid_to`") in page
 
 
 @pytest.mark.parametrize("page", PAGES, ids=str)
@@ -138,27 +130,22 @@ def folder(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     return tmp_path
 
 
-@pytest.mark.parametrize("place", ["after", "before", "between"])
-def test_settings_can_be_pasted_into_the_shipped_files(folder: Path, sandbox: Sandbox, place: str) -> None:
+def test_settings_can_be_pasted_into_the_shipped_files(folder: Path, sandbox: Sandbox) -> None:
     """The block into config.toml, wherever there is room; the example copied, and the key put in its place."""
     [block] = [block for block in blocks("toml") if "config.toml" in block]
     config = folder / ".dlt" / "config.toml"
     shipped = config.read_text(encoding="utf-8")
-    pasted = {
-        "after": f"{shipped}\n{block}",
-        "before": f"{block}\n{shipped}",
-        "between": shipped.replace("\n[load]", f"\n{block}\n[load]"),
-    }
-    config.write_text(pasted[place], encoding="utf-8")
+    pasted = [f"{shipped}\n{block}", f"{block}\n{shipped}", shipped.replace("\n[load]", f"\n{block}\n[load]")]
+    after, before, between = (tomlkit.parse(text).unwrap() for text in pasted)
+    assert after == before == between != tomlkit.parse(shipped).unwrap()
+    config.write_text(pasted[0], encoding="utf-8")
     [copy] = [line for block in blocks("sh") for line in block.splitlines() if "secrets.toml" in line]
     subprocess.run(shlex.split(copy), check=True)  # noqa: S603 - the README's own line
     secrets = folder / ".dlt" / "secrets.toml"
     secrets.write_text(secrets.read_text(encoding="utf-8").replace("api_...", sandbox.token), encoding="utf-8")
-
-    done = subprocess.run([SCRIPT, "load", "--json"], capture_output=True, encoding="utf-8", check=False)  # noqa: S603 - ours
-    assert (done.returncode, done.stderr) == (0, "")
-    result = json.loads(done.stdout)
-    assert [team["team_id"] for team in result["teams"]] == [936506, 941277]
+    done = script("load", "--json")
+    assert (done.code, done.err) == (0, "")
+    assert [team["team_id"] for team in json.loads(done.out)["teams"]] == [936506, 941277]
     assert {request.include_configs for request in sandbox.requests} == {True}
 
 

@@ -10,6 +10,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime, timezone
 from email.utils import format_datetime
+from itertools import product
 from typing import Any
 
 import pytest
@@ -29,13 +30,12 @@ from supermetrics_connectors.exceptions import (
     SupermetricsUnreadableError,
 )
 from tests.helpers.clients import settings
-from tests.helpers.expectations import TEAM, Load, Rows
+from tests.helpers.expectations import TEAM, make_source
 from tests.helpers.sandbox import Fault, Sandbox
 
 ATTEMPTS = 3
 HTML = b"<html><h1>Bad gateway</h1></html>"
 
-STAGES = [None, "before_headers", "in_headers", "mid_body", "after"]
 PASSING: dict[str, tuple[Fault, type[SupermetricsError]]] = {
     "429 with seconds": (Fault(429, retry_after=0), SupermetricsRateLimitError),
     "429 with a date": (
@@ -61,6 +61,11 @@ LASTING: dict[str, tuple[Fault, type[SupermetricsError]]] = {
     "409": (Fault(409), SupermetricsRequestError),
     "422": (Fault(422), SupermetricsRequestError),
 }
+STAGES = ("before_headers", "in_headers", "mid_body", "after")
+CASES = [
+    *((name, None) for name in (*PASSING, *LASTING)),
+    *product(("500", "200 of a gateway", "timeout", "403", "redirect"), STAGES),
+]
 
 
 @pytest.fixture(autouse=True)
@@ -77,9 +82,10 @@ def client(base_url: str, token: str = "api_sandbox_not_a_real_key", **given: An
         yield made
 
 
-def cut(fault: Fault, stage: Any, expected: type[SupermetricsError]) -> tuple[Fault, type[SupermetricsError], bool]:
+def cut(name: str, stage: Any) -> tuple[Fault, type[SupermetricsError], bool]:
     """The fault with its response cut at a stage, the expected error, and whether a retry may help."""
-    may_pass = any(fault is passing for passing, _ in PASSING.values())
+    fault, expected = {**PASSING, **LASTING}[name]
+    may_pass = name in PASSING
     has_body = not 300 <= fault.status < 400
     if stage == "before_headers" or (stage == "mid_body" and has_body):
         expected, may_pass = SupermetricsConnectionError, True
@@ -88,11 +94,10 @@ def cut(fault: Fault, stage: Any, expected: type[SupermetricsError]) -> tuple[Fa
     return replace(fault, stage=stage), expected, may_pass
 
 
-@pytest.mark.parametrize("stage", STAGES)
-@pytest.mark.parametrize("name", [*PASSING, *LASTING])
+@pytest.mark.parametrize(("name", "stage"), CASES)
 def test_a_fault_that_stays_is_explained(sandbox: Sandbox, name: str, stage: str | None) -> None:
     """The attempts are bounded and made only where they may help; a request id that was sent is in the error."""
-    fault, expected, may_pass = cut(*_with_stage(name, stage))
+    fault, expected, may_pass = cut(name, stage)
     sandbox.fault(fault, team_id=TEAM, times=99)
     began = time.monotonic()
     with client(sandbox.url, request_timeout=_timeout(fault)) as api, pytest.raises(SupermetricsError) as failed:
@@ -111,11 +116,10 @@ def test_a_fault_that_stays_is_explained(sandbox: Sandbox, name: str, stage: str
     assert time.monotonic() - began < 30, "a guard against hanging, no measurement"
 
 
-@pytest.mark.parametrize("stage", STAGES)
-@pytest.mark.parametrize("name", [*PASSING, "403"])
+@pytest.mark.parametrize(("name", "stage"), [case for case in CASES if case[0] in {*PASSING, "403"}])
 def test_a_fault_that_passes_is_retried(sandbox: Sandbox, name: str, stage: str | None) -> None:
     """One more request returns the listing; a response that was cut short passes with every status."""
-    fault, expected, may_pass = cut(*_with_stage(name, stage))
+    fault, expected, may_pass = cut(name, stage)
     sandbox.fault(fault, team_id=TEAM)
     with client(sandbox.url, request_timeout=_timeout(fault)) as api:
         if may_pass:
@@ -129,11 +133,6 @@ def test_a_fault_that_passes_is_retried(sandbox: Sandbox, name: str, stage: str 
 def _timeout(fault: Fault) -> float:
     """Short only where a test waits for it: a busy machine may take longer to respond."""
     return 0.5 if fault.delay else 60
-
-
-def _with_stage(name: str, stage: str | None) -> tuple[Fault, str | None, type[SupermetricsError]]:
-    fault, expected = {**PASSING, **LASTING}[name]
-    return fault, stage, expected
 
 
 def test_a_refused_connection_is_retried(caplog: pytest.LogCaptureFixture) -> None:
@@ -169,7 +168,7 @@ def test_a_retry_after_beyond_the_longest_wait_fails_at_once(sandbox: Sandbox) -
     assert f"(request_id={sandbox.requests[0].request_id})" in str(failed.value)
 
 
-def test_a_pause_for_one_team_is_a_pause_for_all(sandbox: Sandbox, load: Load, rows: Rows) -> None:
+def test_a_pause_for_one_team_is_a_pause_for_all(sandbox: Sandbox) -> None:
     """The limit is the token's: no thread makes a further request before the pause is over."""
     teams = list(range(1, 41))
     for team_id in teams:
@@ -177,8 +176,8 @@ def test_a_pause_for_one_team_is_a_pause_for_all(sandbox: Sandbox, load: Load, r
     sandbox.fault(Fault(429, retry_after=2), team_id=1)
     for team_id in teams[1:10]:
         sandbox.fault(Fault(delay=1), team_id=team_id)  # the pause is known long before they are answered
-    load(*teams, workers=10)
-    assert len(rows("connectors", "team_id")) == 40
+    (table,) = list(make_source(sandbox, *teams, workers=10).connectors)
+    assert table.num_rows == 40
     assert len(sandbox.requests) == 41
     (paused_at,) = [request.at for request in sandbox.requests if request.status == 429]
     early = [r.team_id for r in sandbox.requests if r.at < paused_at + 2]
@@ -186,14 +185,14 @@ def test_a_pause_for_one_team_is_a_pause_for_all(sandbox: Sandbox, load: Load, r
     assert len(early) == len(set(early))
 
 
-def test_a_run_waits_for_half_of_its_teams(sandbox: Sandbox, load: Load, rows: Rows) -> None:
+def test_a_run_waits_for_half_of_its_teams(sandbox: Sandbox) -> None:
     """One run loads all teams, with one more request for each of the limited ones."""
     for team_id in range(1, 41):
         sandbox.add_connector(team_id, "A")
     for team_id in range(1, 21):
         sandbox.fault(Fault(429, retry_after=1), team_id=team_id)
-    load(*range(1, 41), workers=10)
-    assert len(rows("connectors", "team_id")) == 40
+    (table,) = list(make_source(sandbox, *range(1, 41), workers=10).connectors)
+    assert table.num_rows == 40
     assert len(sandbox.requests) == 60
 
 

@@ -13,7 +13,7 @@ from dlt.common.pipeline import LoadInfo
 
 from supermetrics_connectors import supermetrics_source
 from supermetrics_connectors.api import logs
-from supermetrics_connectors.exceptions import SupermetricsConfigurationError, SupermetricsUnauthorizedError
+from supermetrics_connectors.exceptions import SupermetricsUnauthorizedError
 from supermetrics_connectors.specs import OPTIONAL_TABLES
 from supermetrics_loader.cli.main import run
 from supermetrics_loader.run.load import run_load
@@ -81,21 +81,26 @@ def test_without_a_setting_there_is_neither_a_request_nor_a_table(
     assert rows("team_syncs", "connectors_postponed", "connectors_failing") == [(None, None)]
 
 
-def test_each_table_holds_the_api_s_records(api: Sandbox, load: Load, rows: Rows) -> None:
-    """One row per team, log entry, secret and request."""
-    api.set_team(TEAM, name="Nordic", status=OMIT)
-    api.add_log(TEAM, "CRM", entry("4-d", minutes(5), request="GET /x?api_key=a8f7e6d5c4b3a2918f7e", event=None))
+def test_each_table_holds_the_api_s_records(api: Sandbox, load: Load, rows: Rows, query: Query) -> None:
+    """One row per team, log entry, secret and request; added fields become columns, except values of secrets."""
+    api.set_team(TEAM, name="Nordic", status=OMIT, plan={"tier": 3})
+    late = {"request": "GET /x?api_key=a8f7e6d5c4b3a2918f7e", "event": None, "region": "eu"}
+    api.add_log(TEAM, "CRM", entry("4-d", minutes(5), **late))
+    body = b'{"count":1,"secrets":[{"secret_placeholder":"sec_1","secret_name":"a","secret_value":"hunter2-value"}]}'
+    api.fault(Fault(200, body=body), path="/SHOP/secrets")
     load(**ALL)
-    assert rows("teams", "team_id", "display_id", "name", "status", "created_at") == [
-        (TEAM, f"SM_{TEAM}", "Nordic", None, datetime(2024, 11, 1, 8, tzinfo=timezone.utc))
+    assert rows("teams", "team_id", "display_id", "name", "status", "created_at", "plan->>'tier'") == [
+        (TEAM, f"SM_{TEAM}", "Nordic", None, datetime(2024, 11, 1, 8, tzinfo=timezone.utc), "3")
     ]
     assert logged(rows) == ["1-a", "2-b", "3-c", "4-d"]
-    [late] = rows("connector_logs", "log_time", "status", "event", "request", where="id = '4-d'")
-    assert late == (NOW - minutes(5), 200, None, "GET /x?api_key=[redacted]")
+    [stored] = rows("connector_logs", "log_time", "status", "event", "request", "region", where="id = '4-d'")
+    assert stored == (NOW - minutes(5), 200, None, "GET /x?api_key=[redacted]", "eu")
     assert rows("connector_secrets", "connector_identifier", "secret_placeholder", "secret_name") == [
         ("CRM", "sec_5b0c1f7e2", "client_secret"),
         ("CRM", "sec_a23f23d26", "client_id"),
+        ("SHOP", "sec_1", "a"),
     ]
+    assert "secret_value" not in {name for name, *_ in query("describe connector_secrets")}
     assert rows("fetches", "connector_identifier", "endpoint", "status", "http_status") == [
         ("", "team", "ok", 200),
         *[(name, endpoint, "ok", 200) for name in ("CRM", "SHOP") for endpoint in ("logs", "secrets")],
@@ -117,23 +122,14 @@ def test_a_second_run_writes_differences(api: Sandbox, load: Load, rows: Rows, q
         ("sec_77d1e90b4", "api_key"),
         ("sec_a23f23d26", "id of the client"),
     ]
-    newest = "select max(_dlt_load_id) from teams union all select max(_dlt_load_id) from connector_secrets"
-    before = query(newest)
+    before = [rows(table, "*") for table in ("teams", "connector_logs", "connector_secrets")]
     at = len(api.requests)
     load(**ALL)
-    assert before == query(
-        "select max(_dlt_load_id) from teams union all select max(_dlt_load_id) from connector_secrets"
-    )
-    assert logged(rows) == ["1-a", "2-b", "3-c", "5-e"]
+    assert [rows(table, "*") for table in ("teams", "connector_logs", "connector_secrets")] == before
     assert len(api.requests) - at == 2 + 4  # the listing, the team, and each connector's logs and secrets
-
-
-def test_the_log_of_a_removed_connector_stays(api: Sandbox, load: Load, rows: Rows) -> None:
-    """Its secrets do not exist any more; its calls were made."""
-    load(**ALL)
     api.delete_connector(TEAM, "CRM")
     load(**ALL)
-    assert logged(rows) == ["1-a", "2-b", "3-c"]
+    assert logged(rows) == ["1-a", "2-b", "3-c", "5-e"], "the log of a removed connector stays"
     assert rows("connector_secrets", "*") == []
     assert rows("fetches", "connector_identifier", "endpoint") == [("", "team"), ("SHOP", "logs"), ("SHOP", "secrets")]
 
@@ -156,7 +152,7 @@ def test_an_incomplete_response_removes_nothing(api: Sandbox, load: Load, rows: 
 
 @pytest.mark.usefixtures("api")
 def test_dropped_and_emptied_tables_are_loaded_again(load: Load, query: Query, rows: Rows) -> None:
-    """The tables are the only memory."""
+    """The tables are the only memory. A full refresh reads logs from the beginning and fills gaps."""
 
     def contents() -> list[Any]:
         varying = ("fetched_at", "request_id")
@@ -169,35 +165,30 @@ def test_dropped_and_emptied_tables_are_loaded_again(load: Load, query: Query, r
             query(f"{statement} {spec.name}")
         load(**ALL)
         assert contents() == before
-
-
-@pytest.mark.usefixtures("api")
-def test_a_full_refresh_reads_logs_from_the_beginning(load: Load, query: Query, rows: Rows) -> None:
-    """A gap below the watermark is filled, and no entry is duplicated."""
-    load(**ALL)
     query("delete from connector_logs where id = '1-a'")
     query("update connector_secrets set secret_name = 'edited'")
     load(**ALL, full_refresh=True)
-    assert logged(rows) == ["1-a", "2-b", "3-c"]
-    assert ("edited",) not in rows("connector_secrets", "secret_name")
-
-
-def test_snapshots_of_logs_are_refused(api: Sandbox) -> None:
-    """Each run would append all entries again."""
-    with pytest.raises(SupermetricsConfigurationError, match="include_logs and snapshot exclude each other"):
-        supermetrics_source([TEAM], api.token, base_url=api.url, include_logs=True, snapshot=True)
+    assert contents() == before
 
 
 # --- logs -------------------------------------------------------------------------------------------------------------
 
 
-def test_entries_that_arrive_late_are_found(api: Sandbox, load: Load, rows: Rows) -> None:
-    """The log may show a call after later ones."""
-    api.add_log(TEAM, "CRM", entry("9-z", minutes(1)))
+def test_entries_that_arrive_late_are_found_and_an_entry_of_the_future_hides_no_other(
+    api: Sandbox, load: Load, rows: Rows, query: Query
+) -> None:
+    """The log may show a call after later ones. An entry of the future, also one written by hand, is no watermark."""
+    api.add_log(TEAM, "CRM", entry("9-z", minutes(1)), entry("0-clock", -timedelta(days=365)))
     load(include_logs=True)
-    api.add_log(TEAM, "CRM", entry("7-late", minutes(55)), entry("8-same", minutes(1)))
+    entries = "select * replace ('x' as id, '2099-01-01' as log_time) from connector_logs limit 1"
+    query(f"insert into connector_logs by name {entries}")
+    api.add_log(TEAM, "CRM", entry("7-late", minutes(55)), entry("8-same", minutes(1)), entry("4-d", minutes(0.1)))
+    expected = ["1-a", "2-b", "3-c", "4-d", "7-late", "8-same", "9-z", "x"]
     load(include_logs=True)
-    assert logged(rows) == ["1-a", "2-b", "3-c", "7-late", "8-same", "9-z"]
+    assert logged(rows) == expected
+    api.add_log(TEAM, "CRM", entry("a-later"))
+    load(include_logs=True, full_refresh=True)
+    assert logged(rows) == sorted([*expected, "a-later"])
 
 
 def test_logs_since_bounds_the_first_load(
@@ -211,29 +202,20 @@ def test_logs_since_bounds_the_first_load(
     assert len([request for request in optional_requests(api) if request.path.endswith("/CRM/logs")]) == 1
 
 
-def test_an_entry_of_the_future_hides_no_other(api: Sandbox, load: Load, rows: Rows) -> None:
-    """As the watermark, it would hide every entry before its time."""
-    api.add_log(TEAM, "CRM", entry("0-clock", -timedelta(days=365)))
-    load(include_logs=True)
-    api.add_log(TEAM, "CRM", entry("4-d", minutes(0.1)))
-    load(include_logs=True)
-    assert logged(rows) == ["1-a", "2-b", "3-c", "4-d"]
-
-
-@pytest.mark.parametrize("fault", [Fault(403), Fault(200, body=b"{}")], ids=["refused", "odd"])
 def test_no_gap_after_a_failure_between_two_pages(
-    api: Sandbox, load: Load, rows: Rows, fault: Fault, set_page: Callable[[Sandbox, int], None]
+    api: Sandbox, load: Load, rows: Rows, set_page: Callable[[Sandbox, int], None]
 ) -> None:
     """The next run would not look for entries older than the stored ones."""
     load(include_logs=True)
     set_page(api, 2)
     api.add_log(TEAM, "CRM", *[entry(f"n{n}", minutes(n)) for n in range(6)])
-    api.fault(Fault(), path="/CRM/logs")
-    api.fault(fault, path="/CRM/logs", times=2)
-    load(include_logs=True, request_max_attempts=1)
-    assert logged(rows) == ["1-a", "2-b", "3-c"]
-    assert rows("fetches", "status", where="connector_identifier = 'CRM'") == [("failed",)]
-    api.clear_faults()
+    for fault in (Fault(403), Fault(200, body=b"{}")):
+        api.fault(Fault(), path="/CRM/logs")
+        api.fault(fault, path="/CRM/logs", times=2)
+        load(include_logs=True, request_max_attempts=1)
+        assert logged(rows) == ["1-a", "2-b", "3-c"]
+        assert rows("fetches", "status", where="connector_identifier = 'CRM'") == [("failed",)]
+        api.clear_faults()
     load(include_logs=True)
     assert logged(rows) == ["1-a", "2-b", "3-c", *(f"n{n}" for n in range(6))]
 
@@ -285,47 +267,32 @@ def test_the_summary_says_why_requests_were_postponed(fleet: Sandbox, pipeline: 
     assert result.failed == []
 
 
-def test_a_log_that_the_limit_cuts_short_leaves_no_gap(
-    fleet: Sandbox, load: Load, rows: Rows, set_page: Callable[[Sandbox, int], None]
-) -> None:
-    """Complete windows are written, the oldest first; a later run reads the others from their beginning."""
-    set_page(fleet, 2)
-    fleet.add_log(TEAM, "C0", *[entry(f"n{n:02}", minutes(n)) for n in range(25)])
-    settings = {"api_key": fleet.token, "base_url": fleet.url, "include_logs": True, **ONE_BY_ONE}
-    load(TEAM, **settings)
-    oldest_first = ["0-x", *[f"n{n:02}" for n in reversed(range(25))]]
-    stored = [id_ for (id_,) in rows("connector_logs", "id")]
-    assert sorted(stored) == sorted(oldest_first[: len(stored)])
-    assert len(stored) < len(oldest_first)
-    assert rows("fetches", "connector_identifier", "status") == [("C0", "interrupted")]
-    fleet.rate_limit, fleet._window_ends = 200, 0.0
-    load(TEAM, **settings)
-    assert len(rows("connector_logs", "id", where="connector_identifier = 'C0'")) == 26
-    assert len(rows("connector_logs", "id")) == 30
-
-
-def test_a_log_longer_than_the_limit_is_loaded_in_several_hours(
+def test_a_log_that_the_limit_cuts_short_is_loaded_in_several_hours(
     fleet: Sandbox, load: Load, rows: Rows, set_page: Callable[[Sandbox, int], None]
 ) -> None:
     """The oldest entries first: whenever a run ends, nothing is missing before a stored entry."""
-    set_page(fleet, 5)
-    fleet.rate_limit = 120
-    fleet.add_log(TEAM, "C0", *[entry(f"n{n:03}", minutes(3 * n + 1)) for n in range(400)])
-    ages = {"0-x": 600} | {f"n{n:03}": 3 * n + 1 for n in range(400)}
-    everything = sorted(ages, key=ages.__getitem__, reverse=True)
-    settings = {"api_key": fleet.token, "base_url": fleet.url, "include_logs": True, "logs_since": "1d", **ONE_BY_ONE}
-    stored: list[list[str]] = [[]]
-    while len(stored[-1]) < len(everything):
-        assert len(stored) < 12
+    set_page(fleet, 2)
+    fleet.rate_limit = 60
+    fleet.add_log(TEAM, "C0", *[entry(f"n{n:03}", minutes(n + 1)) for n in range(100)])
+    everything = ["0-x", *[f"n{n:03}" for n in reversed(range(100))]]
+    settings = {"api_key": fleet.token, "base_url": fleet.url, "include_logs": True, **ONE_BY_ONE}
+    of_c0 = "connector_identifier = 'C0'"
+    counts = [0]
+    while counts[-1] < len(everything):
+        assert len(counts) < 12
         fleet._window_ends = 0.0  # an hour later
         load(TEAM, **settings)
-        stored.append([id_ for (id_,) in rows("connector_logs", "id", where="connector_identifier = 'C0'")])
-        assert sorted(stored[-1]) == sorted(everything[: len(stored[-1])])
-        assert len(stored[-1]) > len(stored[-2])
-    assert len(stored) > 3
+        stored = [id_ for (id_,) in rows("connector_logs", "id", where=of_c0)]
+        assert sorted(stored) == sorted(everything[: len(stored)])
+        assert len(stored) > counts[-1]
+        counts.append(len(stored))
+        if len(stored) < len(everything):
+            assert rows("fetches", "status", where=of_c0) == [("interrupted",)]
+    assert len(counts) > 2
+    fleet.rate_limit, fleet._window_ends = 200, 0.0
     load(TEAM, **settings)
-    assert rows("fetches", "status", where="connector_identifier = 'C0'") == [("ok",)]
-    assert len(rows("connector_logs", "id", where="connector_identifier = 'C0'")) == len(everything)
+    assert set(rows("fetches", "status")) == {("ok",)}
+    assert rows("connector_logs", "count(*)") == [(105,)]
 
 
 def test_a_429_postpones_the_other_requests(api: Sandbox, load: Load, rows: Rows) -> None:
@@ -356,22 +323,22 @@ def test_requests_stop_when_the_api_fails_again_and_again(fleet: Sandbox, load: 
 # --- failures ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("status", "endpoint"), [(403, "logs"), (404, "secrets")])
-def test_a_failure_of_one_connector_is_recorded_and_changes_nothing_else(
-    api: Sandbox, load: Load, rows: Rows, status: int, endpoint: str
-) -> None:
+def test_a_failure_of_one_connector_is_recorded_and_changes_nothing_else(api: Sandbox, load: Load, rows: Rows) -> None:
     """`fetches` has the request id, other connectors are loaded, and stored rows stay."""
     load(**ALL)
     before = rows("connector_secrets", "*")
-    api.fault(Fault(status, description="Not this one."), path=f"/CRM/{endpoint}")
+    api.fault(Fault(403, description="Not this log."), path="/SHOP/logs")
+    api.fault(Fault(404, description="Not these secrets."), path="/CRM/secrets")
+    api.add_log(TEAM, "CRM", entry("4-d", minutes(1)))
     load(**ALL)
-    [refused] = [request for request in api.requests if request.status == status]
-    [(code, message, request_id)] = rows("fetches", "error_code", "message", "request_id", where="status = 'failed'")
-    assert request_id == refused.request_id
-    assert message.endswith("Not this one.")
-    assert code == {403: "FORBIDDEN", 404: "NOT_FOUND"}[status]
+    sent = {request.status: request.request_id for request in api.requests}
+    failed = rows("fetches", "connector_identifier", "error_code", "request_id", where="status = 'failed'")
+    assert failed == [("CRM", "NOT_FOUND", sent[404]), ("SHOP", "FORBIDDEN", sent[403])]
+    messages = [message for (message,) in rows("fetches", "message", where="status = 'failed'")]
+    assert {" ".join(message.split()[-2:]) for message in messages} == {"this log.", "these secrets."}
     assert rows("connector_secrets", "*") == before
-    assert rows("team_syncs", "status", "connectors_failing") == [("ok", 0), ("ok", 1)]
+    assert logged(rows) == ["1-a", "2-b", "3-c", "4-d"]
+    assert rows("team_syncs", "status", "connectors_failing") == [("ok", 0), ("ok", 2)]
 
 
 def test_a_key_that_is_revoked_during_a_run_fails_the_run(api: Sandbox, load: Load) -> None:
@@ -387,23 +354,6 @@ def test_a_failing_team_has_no_optional_requests(api: Sandbox, load: Load, rows:
     load(TEAM, OTHER, **ALL, on_team_error="skip")
     assert {request.team_id for request in optional_requests(api)} == {OTHER}
     assert rows("team_syncs", "team_id", "status", "connectors_postponed") == [(TEAM, "failed", 0), (OTHER, "ok", 0)]
-
-
-def test_a_secrets_value_is_never_stored(api: Sandbox, load: Load, query: Query) -> None:
-    """Not even if the API sends one."""
-    body = b'{"count":1,"secrets":[{"secret_placeholder":"sec_1","secret_name":"a","secret_value":"hunter2-value"}]}'
-    api.fault(Fault(200, body=body), path="/CRM/secrets")
-    load(**ALL)
-    assert "secret_value" not in {name for name, *_ in query("describe connector_secrets")}
-
-
-def test_a_field_that_the_api_adds_becomes_a_column(api: Sandbox, load: Load, rows: Rows) -> None:
-    """As in the other tables."""
-    api.set_team(TEAM, plan={"tier": 3})
-    api.add_log(TEAM, "CRM", entry("4-d", minutes(1), region="eu"))
-    load(**ALL)
-    assert rows("teams", "plan->>'tier'") == [("3",)]
-    assert rows("connector_logs", "region", where="id = '4-d'") == [("eu",)]
 
 
 # --- own pipelines and interrupted loads ------------------------------------------------------------------------------
