@@ -162,11 +162,11 @@ def test_a_failed_request_is_no_complete_listing() -> None:
 )
 def test_of_two_records_with_one_identifier_the_newest_counts(order: list[int], first: str | None, second: str) -> None:
     """There is one row per connector, and it is the one that was edited last."""
-    twins = [
+    records = [
         {"connector_identifier": "A", "name": "old", "updated_at": first},
         {"connector_identifier": "A", "name": "new", "updated_at": second},
     ]
-    listing = read({"count": 2, "connectors": [twins[index] for index in order]})
+    listing = read({"count": 2, "connectors": [records[index] for index in order]})
     assert (listing.connectors["A"]["name"], listing.duplicates, listing.received) == ("new", ("A",), 2)
 
 
@@ -371,7 +371,7 @@ OWN_NAMES = [*sorted(RESERVED_COLUMNS), "_Deleted", "Team_Id", "_dlt_id", "_dlt_
 
 
 @pytest.mark.parametrize("name", OWN_NAMES)
-def test_a_field_cannot_pose_as_a_column_of_ours(name: str) -> None:
+def test_a_field_with_a_reserved_name_gets_another_column(name: str) -> None:
     """`_deleted: true` from outside would delete a connector, `_dlt_valid_to` end a version; the value is kept."""
     column = f"api_{name.lower().lstrip('_')}"
     value = TEAM if name.lower() == "team_id" else "x"
