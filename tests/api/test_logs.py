@@ -186,15 +186,15 @@ def test_a_spool_returns_what_it_received() -> None:
 
 # --- over HTTP, in the hours of a rate limit --------------------------------------------------------------------------
 
-PAGES, PAGE = 50, 20
+PAGES, PAGE = 50, 10
 HOUR, DAY = 3600, 86_400
 SHAPES = {
     "uniform": [29 * DAY * n // (PAGES * PAGE) for n in range(PAGES * PAGE)],
     "burst at the start": [
-        *(29 * DAY - n * HOUR // 800 for n in range(800)),
-        *(28 * DAY * n // 200 for n in range(200)),
+        *(29 * DAY - n * HOUR // 400 for n in range(400)),
+        *(28 * DAY * n // 100 for n in range(100)),
     ],
-    "burst at the end": [*(n * HOUR // 800 for n in range(800)), *(28 * DAY * n // 200 + HOUR for n in range(200))],
+    "burst at the end": [*(n * HOUR // 400 for n in range(400)), *(28 * DAY * n // 100 + HOUR for n in range(100))],
 }
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from supermetrics_connectors.documents.json_text import NotJsonError, RefusedJsonError, canonical_json, parse_json
@@ -34,6 +34,7 @@ json_values = documents_of(ordinary | st.integers(-(2**200), 2**200))
 number_texts = st.from_regex(r"\A-?(0|[1-9][0-9]{0,30})(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,3})?\Z")
 
 
+@settings(max_examples=50)
 @given(json_values, st.randoms(use_true_random=False))
 def test_key_order_does_not_show_in_canonical_json(value: Any, random: Any) -> None:
     """A server that writes its keys in another order has changed nothing."""
@@ -46,6 +47,7 @@ def test_key_order_does_not_show_in_canonical_json(value: Any, random: Any) -> N
     assert canonical_json(shuffled(value)) == canonical_json(value)
 
 
+@settings(max_examples=50)
 @given(json_values)
 def test_canonical_json_loses_nothing(value: Any) -> None:
     """The text is stored and hashed, so it must contain all of the content."""
@@ -61,6 +63,7 @@ def test_ordinary_documents_keep_their_text(value: Any) -> None:
     assert canonical_json(parse_json(json.dumps(value))) == before
 
 
+@settings(max_examples=50)
 @given(documents_of(ordinary), st.integers(2**64, 2**70))
 def test_a_large_number_changes_no_other_value(value: Any, large: int) -> None:
     """The exact reader and writer agree with the quick ones on all other values."""
