@@ -10,8 +10,8 @@ LOWEST   := tests/test_*.py tests/api/test_client.py tests/api/test_listing.py t
 ALONE    := -o addopts="-ra --strict-markers --strict-config"
 # BigQuery's emulator and DuckLake take half a minute per test, so a selection runs. All tests: make test-warehouses
 # WAREHOUSES=bigquery and make test-ducklake DUCKLAKE=ducklake
-WAREHOUSES := mariadb and not many_writers or clickhouse or snowflake or this_machine or bigquery and (sequence or told_with or statements)
-DUCKLAKE := duckdb or ducklake and (sequence or told_with or writers or types)
+WAREHOUSES := mariadb and not many_writers or clickhouse or snowflake or this_machine or bigquery and (sequence or with_previous_values or statements)
+DUCKLAKE := duckdb or ducklake and (sequence or with_previous_values or writers or types)
 # In two runs: a process that has loaded the other engines has no memory left to start PostgreSQL.
 TEST_WAREHOUSES := .venv-warehouses/bin/python -m pytest $(ALONE)
 ORCHESTRATORS := airflow dagster prefect

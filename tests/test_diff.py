@@ -1,4 +1,4 @@
-"""The difference between a listing and a table: pure, and so tried on any pair of the two."""
+"""The difference between a listing and a table, for any pair of the two."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_duplicates_of_a_version_end_once() -> None:
 
 
 def test_a_version_that_shares_its_id_with_one_that_ends_is_written_again() -> None:
-    """A row that somebody has copied to another connector ends with its copy: dlt ends versions by their id."""
+    """A row that a user copied to another connector ends with its copy, because dlt ends versions by their id."""
     diff = diff_table(StoredRows({"A": ["x"], "": ["x"], "B": ["y"]}), {"A": "x", "B": "y"}, is_complete=True)
     assert (diff.upserted, diff.deleted) == ([], [""])
     assert diff.sharing_ended_ids() == ["A"]

@@ -38,22 +38,6 @@ EVERY_CLASS = [
 ]
 
 
-def test_an_error_reads_as_one_line_with_everything_in_it() -> None:
-    """A failure's text is often all that reaches the person on call."""
-    error = SupermetricsForbiddenError(
-        "You do not have access to this resource.",
-        team_id=936506,
-        status_code=403,
-        code="FORBIDDEN",
-        description="The token's owner left the team",
-        request_id="BXaEFVtjc7TXaJxgZhmFgSUD9edqq_CN",
-    )
-    assert str(error) == (
-        "HTTP 403 FORBIDDEN for team 936506: You do not have access to this resource. The token's owner left the team. "
-        "Check that the API key's owner belongs to this team. (request_id=BXaEFVtjc7TXaJxgZhmFgSUD9edqq_CN)"
-    )
-
-
 def test_unknown_parts_are_left_out() -> None:
     """They are not printed as None."""
     assert str(SupermetricsServerError("Bad Gateway", status_code=502)) == "HTTP 502: Bad Gateway."

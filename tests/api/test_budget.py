@@ -18,15 +18,15 @@ def test_requests_end_where_the_reserved_share_begins() -> None:
     assert budget.reason == "20 of 100 requests are left in this hour and 20 are reserved for listings"
 
 
-def test_an_unknown_limit_holds_nothing_back() -> None:
-    """A 429 will end the requests then."""
+def test_without_a_known_limit_no_requests_are_reserved() -> None:
+    """A 429 then ends the requests."""
     budget = RequestBudget(1.0, workers=2)
     with budget.reserve():
         budget.update(None, None)
     assert (budget.reason, budget.available) == ("", None)
 
 
-def test_a_late_response_gives_nothing_back_and_a_new_hour_does() -> None:
+def test_only_a_new_hour_raises_the_remaining_requests() -> None:
     """Responses of several workers arrive in another order than they were counted in."""
     budget = RequestBudget(0.5, workers=2)
     budget.update(100, 40)

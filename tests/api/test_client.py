@@ -320,7 +320,7 @@ def test_json_that_cannot_be_stored_names_its_place(sandbox: Sandbox, connect: C
 
 
 def test_a_redirect_is_not_followed(sandbox: Sandbox, connect: Connect) -> None:
-    """The API never redirects, and a token must not go where somebody else points."""
+    """The API never redirects, and the token must not reach another host."""
     with Sandbox(teams={TEAM: []}) as elsewhere:
         sandbox.fault(Fault(302, location=elsewhere.url + PATH, request_id="moved-001"))
         error = failure(connect())
@@ -373,7 +373,7 @@ def test_an_unreachable_server_is_named(sandbox: Sandbox, connect: Connect) -> N
 
 # --- retries ----------------------------------------------------------------------------------------------------------
 
-HEALS = {
+PASSING = {
     **{str(status): Fault(status) for status in (408, 425, 429, 500, 599)},
     "503 with Retry-After": Fault(503, retry_after=0),
     "html": HTML,
@@ -381,27 +381,27 @@ HEALS = {
     "reset": Fault(stage="before_headers"),
     "envelope in a 200": Fault(body=b'{"error": {"code": "INTERNAL_SERVER_ERROR", "message": "Oops."}}'),
 }
-STAYS = {
+LASTING = {
     **{str(status): Fault(status) for status in (400, 401, 403, 404, 409, 422, 302)},
     "envelope in a 200": Fault(body=b'{"error": {"code": "FORBIDDEN", "message": "No."}}'),
     "Retry-After beyond max_retry_wait": Fault(429, retry_after=121),
 }
 
 
-@pytest.mark.parametrize("name", HEALS)
+@pytest.mark.parametrize("name", PASSING)
 def test_a_failure_that_may_pass_is_retried(sandbox: Sandbox, connect: Connect, name: str) -> None:
     """A short outage does not fail a run."""
-    sandbox.fault(HEALS[name], times=2)
+    sandbox.fault(PASSING[name], times=2)
     assert list_connectors(connect(request_max_attempts=3), TEAM).payload["count"] == 1
     assert len(sandbox.requests) == 3
 
 
-@pytest.mark.parametrize("name", STAYS)
+@pytest.mark.parametrize("name", LASTING)
 def test_a_failure_that_stays_is_not_retried(sandbox: Sandbox, connect: Connect, name: str) -> None:
     """A repetition costs rate limit and time. An hour's Retry-After is the scheduler's to wait, not a process's."""
-    sandbox.fault(STAYS[name], times=99)
+    sandbox.fault(LASTING[name], times=99)
     error = failure(connect(request_max_attempts=5, max_retry_wait=120))
-    assert error.retry_after == (121 if STAYS[name].retry_after else None)
+    assert error.retry_after == (121 if LASTING[name].retry_after else None)
     assert len(sandbox.requests) == 1
 
 

@@ -48,7 +48,7 @@ def identifiers(client: SupermetricsClient, team_id: int) -> list[str]:
 @pytest.mark.parametrize(
     "interim",
     [HINTS, PROCESSING, CONTINUE + HINTS, HINTS + CONTINUE, HINTS * 3 + PROCESSING * 2, HINTS.replace(b"103", b"199")],
-    ids=["103", "102", "100 and 103", "103 and 100", "many", "one that nobody knows"],
+    ids=["103", "102", "100 and 103", "103 and 100", "many", "unknown"],
 )
 @pytest.mark.parametrize("apart", [True, False])
 def test_an_informational_response_is_skipped(interim: bytes, apart: bool) -> None:
@@ -63,8 +63,8 @@ def test_an_informational_response_is_skipped(interim: bytes, apart: bool) -> No
     assert {request.connection for request in server.requests} == {0}
 
 
-def test_pythons_own_client_takes_hints_for_the_response() -> None:
-    """If this fails, transport.py need not skip them any more."""
+def test_http_client_returns_hints_as_the_response() -> None:
+    """If this fails, transport.py need not skip informational responses any more."""
     with (
         serving(lambda request: [HINTS, listing(request.team_id)]) as server,
         closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)) as own,
@@ -143,7 +143,7 @@ def test_bytes_after_a_response_answer_no_other_request(name: str, apart: bool) 
 
 
 @pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified"])
-def test_a_body_where_none_may_be_answers_no_other_request(status: str) -> None:
+def test_a_forbidden_body_answers_no_other_request(status: str) -> None:
     """http.client reads no body of these, and leaves the bytes in the connection."""
 
     def script(request: Request) -> bytes:

@@ -122,7 +122,7 @@ def test_a_page_that_reaches_the_start_is_enough() -> None:
     assert (len(log.requests), len(log.ids)) == (1, 500)
 
 
-def test_entries_of_the_future_wait() -> None:
+def test_entries_of_the_future_are_read_later() -> None:
     """As the newest stored entry, one of them would hide all that come before its time."""
     log = Log([*range(10), 10**9], 1000)
     log.reader(end=START + 4 * SECOND).read()
@@ -132,7 +132,7 @@ def test_entries_of_the_future_wait() -> None:
 @pytest.mark.parametrize("strict", [True, False])
 @pytest.mark.usefixtures("small_pages")
 def test_more_entries_at_one_time_than_a_page_has_are_reported(strict: bool) -> None:
-    """The API cannot be asked for them; older entries are still read."""
+    """The API cannot return these entries; older entries are still read."""
     log = Log([1, *[5] * 9, 9], 4, strict=strict)
     reader = log.reader()
     reader.read()
@@ -186,15 +186,15 @@ def test_a_spool_returns_what_it_received() -> None:
 
 # --- over HTTP, in the hours of a rate limit --------------------------------------------------------------------------
 
-PAGES, PAGE = 50, 20
+PAGES, PAGE = 50, 10
 HOUR, DAY = 3600, 86_400
 SHAPES = {
     "uniform": [29 * DAY * n // (PAGES * PAGE) for n in range(PAGES * PAGE)],
     "burst at the start": [
-        *(29 * DAY - n * HOUR // 800 for n in range(800)),
-        *(28 * DAY * n // 200 for n in range(200)),
+        *(29 * DAY - n * HOUR // 400 for n in range(400)),
+        *(28 * DAY * n // 100 for n in range(100)),
     ],
-    "burst at the end": [*(n * HOUR // 800 for n in range(800)), *(28 * DAY * n // 200 + HOUR for n in range(200))],
+    "burst at the end": [*(n * HOUR // 400 for n in range(400)), *(28 * DAY * n // 100 + HOUR for n in range(100))],
 }
 
 
@@ -237,7 +237,7 @@ def test_every_run_advances_with_few_requests_an_hour(
         (timedelta(0), True, ["1", "2"]),
         (timedelta(days=365 * 73), False, ["1", "2"]),
     ],
-    ids=["newest entry", "full refresh", "an entry of 2099 that somebody wrote"],
+    ids=["newest entry", "full refresh", "an entry of 2099 in the table"],
 )
 def test_a_log_is_continued_at_the_newest_stored_entry(
     sandbox: Sandbox, watermark: timedelta, full_refresh: bool, found: list[str]
@@ -297,7 +297,7 @@ def test_an_entry_has_its_key_and_the_columns_of_its_fields() -> None:
 
 @pytest.mark.parametrize("redact_secrets", [True, False])
 def test_secrets_in_a_request_are_replaced(redact_secrets: bool) -> None:
-    """Somebody's server may take them in its path."""
+    """A server may expect a secret in the path of its requests."""
     sent = entry(request="GET /v1/report?api_key=a8f7e6d5c4b3a2918f7e&page=2", note={"password": "hunter2!x"})
     (row,) = read_page({"logs": [sent]}, redact_secrets=redact_secrets).entries
     assert ("a8f7e6d5c4b3a2918f7e" in row["request"]) is not redact_secrets

@@ -66,13 +66,13 @@ class Chromium:
             self.send(f"{domain}.enable")
 
     def __enter__(self) -> Chromium:
-        """Itself."""
+        """Returns the started browser."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Ends this browser, and no other."""
+        """Ends this browser."""
         self._process.terminate()
         self._process.wait(timeout=20)
         os.close(self._write)

@@ -1,4 +1,4 @@
-"""What the tests in a browser share: the browser, and the fixtures of the other tests."""
+"""Fixtures of the tests in a browser."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The report in a real browser: what a person sees, in light and dark, and what the browser complains about."""
+"""The report in a real browser, in light and dark: readable, accessible, and without errors."""
 
 from __future__ import annotations
 
@@ -103,8 +103,8 @@ def contrast(one: list[float], other: list[float]) -> float:
     return (light + 0.05) / (dark + 0.05)
 
 
-def test_the_browser_has_nothing_to_complain_about_and_asks_for_nothing(page: Chromium, tmp_path: Path) -> None:
-    """No error, no warning, nothing that the page's own policy forbade; and the one request is the file."""
+def test_the_page_causes_no_browser_messages_and_no_requests(page: Chromium, tmp_path: Path) -> None:
+    """No error, no warning, no violation of the page's policy; the only request is for the file."""
     page.run("document.querySelectorAll('details').forEach(each => each.open = true)")
     complaints = [
         parameters
@@ -120,8 +120,8 @@ def test_the_browser_has_nothing_to_complain_about_and_asks_for_nothing(page: Ch
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_everything_can_be_read(page: Chromium, scheme: str) -> None:
-    """Text has the contrast that WCAG AA asks for and a size that can be read; bars stand out from their ground."""
+def test_all_text_is_readable(page: Chromium, scheme: str) -> None:
+    """Text has the contrast of WCAG AA and a sufficient size; bars have contrast to their background."""
     page.show(scheme)
     page.run("document.querySelectorAll('details').forEach(each => each.open = true)")
     texts, bars = page.run(READ_TEXTS), page.run(READ_BARS)
@@ -137,8 +137,8 @@ def test_everything_can_be_read(page: Chromium, scheme: str) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 360])
-def test_axe_finds_nothing_that_keeps_people_from_reading_it(page: Chromium, scheme: str, width: int) -> None:
-    """Names, roles, headings, landmarks, contrast, what scrolls: with everything unfolded."""
+def test_axe_finds_no_violation(page: Chromium, scheme: str, width: int) -> None:
+    """With all sections unfolded."""
     page.show(scheme, width)
     page.run("document.querySelectorAll('details').forEach(each => each.open = true)")
     page.run(AXE.read_text(encoding="utf-8") + "; null")
@@ -150,7 +150,7 @@ def test_axe_finds_nothing_that_keeps_people_from_reading_it(page: Chromium, sch
 
 @pytest.mark.parametrize("width", [1280, 360])
 def test_the_keyboard_reaches_everything(page: Chromium, width: int) -> None:
-    """Tab reaches whatever can be operated, also what scrolls, and shows where it is."""
+    """Tab reaches every control and every scrolling area, and shows the focus."""
     page.show(width=width)
     page.run("new Promise(done => setTimeout(done, 200))")
     operable = page.run(OPERABLE)
@@ -164,7 +164,7 @@ def test_the_keyboard_reaches_everything(page: Chromium, width: int) -> None:
 
 
 @pytest.mark.parametrize("width", [1280, 360])
-def test_it_opens_with_what_a_person_needs(page: Chromium, width: int) -> None:
+def test_the_page_begins_with_figures_and_changes(page: Chromium, width: int) -> None:
     """Five numbers without a half-empty row, each a link to its section, then the latest changes."""
     page.show(width=width)
     boxes = page.run(
@@ -197,15 +197,15 @@ def test_nothing_is_cut_off(page: Chromium, width: int) -> None:
         assert page.run(CUT_OFF) == []
 
 
-def test_a_name_that_is_a_script_is_shown_and_not_run(page: Chromium) -> None:
-    """It stands there as somebody typed it."""
+def test_a_name_that_is_a_script_is_shown_as_text(page: Chromium) -> None:
+    """The page shows the name unchanged and runs no script."""
     assert page.run("document.title").startswith("Supermetrics connectors")
     assert SCRIPT in page.run("document.querySelector('table[data-query=latest-changes]').innerText")
 
 
 @pytest.mark.parametrize("clipboard", ["as it is", "closed"])
 def test_a_click_copies_the_request_id(page: Chromium, clipboard: str) -> None:
-    """Also where the browser keeps the clipboard from pages on disk: then in the old way."""
+    """Also where the browser denies pages on disk the clipboard API."""
     if clipboard == "closed":
         page.run("Object.defineProperty(navigator, 'clipboard', {value: undefined})")
     wanted = page.run("document.querySelector('td.request_id code').textContent")
@@ -220,8 +220,8 @@ def test_a_click_copies_the_request_id(page: Chromium, clipboard: str) -> None:
     assert page.run("window.copied") == wanted
 
 
-def test_it_prints_on_white_without_what_only_a_screen_can_do(page: Chromium) -> None:
-    """Also from a dark screen; all data is on the paper, whole, while buttons and queries that are folded stay away."""
+def test_the_page_prints_on_white_without_controls(page: Chromium) -> None:
+    """Also from a dark screen. The print has all data, and neither buttons nor folded queries."""
     page.show("dark", width=A4, media="print")
 
     assert page.run("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"

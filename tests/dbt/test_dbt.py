@@ -154,7 +154,7 @@ def test_descriptions_are_those_of_the_source(file: Path) -> None:
         assert described == {column.name: column.description for column in table.columns}
 
 
-def test_the_overview_tells_absent_from_unknown(file: Path) -> None:
+def test_the_overview_distinguishes_absent_from_unknown(file: Path) -> None:
     """Members that are missing or have another type count as absent; without a configuration the facts are null."""
     facts = {row[0]: row[1:] for row in query(file, FACTS)}
 
@@ -188,7 +188,7 @@ def test_the_overview_joins_edits_syncs_and_optional_tables(file: Path) -> None:
 
 
 def test_a_sync_is_complete_when_its_load_is(file: Path) -> None:
-    """A run that was killed leaves `ok` rows of a load that dlt has not recorded. An empty table proves nothing."""
+    """A killed run leaves `ok` rows of a load that dlt has not recorded. If dlt's table is empty, rows count."""
     last_load = "(select max(load_id) from _dlt_loads)"
     assert query(file, COMPLETE) == [(12,)]
     assert query(file, f"delete from _dlt_loads where load_id = {last_load}", COMPLETE) == [(9,)]

@@ -80,7 +80,7 @@ def test_each_change_has_one_path_at_its_top(before: Any, after: Any, expected: 
     ],
 )
 def test_elements_with_distinct_ids_are_matched_by_id(before: Any, after: Any, expected: list[str]) -> None:
-    """Another order is one change of the list, whatever its length."""
+    """Another order is one change of the list, of any length."""
     assert compared(before, after) == expected
 
 
@@ -109,7 +109,7 @@ def test_long_lists_with_ids_are_compared_in_linear_time() -> None:
 
 @given(documents, documents)
 def test_documents_differ_exactly_if_a_change_is_found(before: Any, after: Any) -> None:
-    """No edit is missed and none is made up; what one direction adds, the other removes."""
+    """Every edit is found and nothing else; what one direction adds, the other removes."""
     assert bool(compared(before, after)) == (repr_of(before) != repr_of(after))
     assert is_same_json(before, after) == (repr_of(before) == repr_of(after))
     assert compared(before, copy.deepcopy(before)) == []

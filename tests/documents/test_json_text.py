@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from supermetrics_connectors.documents.json_text import NotJsonError, RefusedJsonError, canonical_json, parse_json
@@ -34,6 +34,7 @@ json_values = documents_of(ordinary | st.integers(-(2**200), 2**200))
 number_texts = st.from_regex(r"\A-?(0|[1-9][0-9]{0,30})(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,3})?\Z")
 
 
+@settings(max_examples=50)
 @given(json_values, st.randoms(use_true_random=False))
 def test_key_order_does_not_show_in_canonical_json(value: Any, random: Any) -> None:
     """A server that writes its keys in another order has changed nothing."""
@@ -46,24 +47,26 @@ def test_key_order_does_not_show_in_canonical_json(value: Any, random: Any) -> N
     assert canonical_json(shuffled(value)) == canonical_json(value)
 
 
+@settings(max_examples=50)
 @given(json_values)
 def test_canonical_json_loses_nothing(value: Any) -> None:
-    """It is what is stored and hashed, so all of the content must be in it."""
+    """The text is stored and hashed, so it must contain all of the content."""
     assert json.loads(canonical_json(value)) == value
     assert parse_json(canonical_json(value)) == value
 
 
 @given(documents_of(ordinary))
-def test_ordinary_documents_are_written_as_ever(value: Any) -> None:
-    """Their hashes are in the tables."""
+def test_ordinary_documents_keep_their_text(value: Any) -> None:
+    """Stored hashes cover this text."""
     before = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
     assert canonical_json(value) == before
     assert canonical_json(parse_json(json.dumps(value))) == before
 
 
+@settings(max_examples=50)
 @given(documents_of(ordinary), st.integers(2**64, 2**70))
-def test_one_large_number_changes_nothing_beside_it(value: Any, large: int) -> None:
-    """The exact way of reading and writing says of everything else what the quick one does."""
+def test_a_large_number_changes_no_other_value(value: Any, large: int) -> None:
+    """The exact reader and writer agree with the quick ones on all other values."""
     both = canonical_json(parse_json(json.dumps({"a": large, "b": value})))
     assert both == b'{"a":%d,"b":%s}' % (large, orjson.dumps(value, option=orjson.OPT_SORT_KEYS))
 
@@ -77,7 +80,7 @@ def test_one_large_number_changes_nothing_beside_it(value: Any, large: int) -> N
 @example("1e-0000320")
 @example("0e-999")
 def test_a_number_is_read_and_written_exactly(text: str) -> None:
-    """Whatever digits it has; in a document, behind any of the characters that can stand before it."""
+    """With any digits, and in a document after any character that can precede a number."""
     for before, after in ("[", "]"), ("[1,", "]"), ("[1, ", "]"), ('[{"a":', "}]"), ('[{"a":\n', "}]"):
         written = rewritten(f"{before}{text}{after}")
         if written is None:
@@ -90,7 +93,7 @@ def test_a_number_is_read_and_written_exactly(text: str) -> None:
 
 @given(number_texts, number_texts)
 def test_two_numbers_that_differ_are_written_differently(one: str, other: str) -> None:
-    """Or two contents would have one hash."""
+    """Otherwise two contents would have one hash."""
     written = [rewritten(f"[{text}]") for text in (one, other)]
     assert None in written or written[0] != written[1] or Decimal(one) == Decimal(other)
 
@@ -107,8 +110,8 @@ NO_JSON = ["", "{", "[1,]", "01", "1.", ".5", "+1", "0x10", "nul", "'a'", '"\t"'
 
 
 @pytest.mark.parametrize("text", NO_JSON)
-def test_what_is_no_json_is_told_from_what_cannot_be_kept(text: str) -> None:
-    """The one is a gateway's and may pass, the other stays."""
+def test_text_that_is_no_json_has_its_own_error(text: str) -> None:
+    """A gateway's page may disappear; JSON that cannot be stored stays."""
     with pytest.raises(NotJsonError):
         parse_json(text)
 
@@ -116,7 +119,7 @@ def test_what_is_no_json_is_told_from_what_cannot_be_kept(text: str) -> None:
 @pytest.mark.parametrize("limit", [254, 255, 2000])
 @pytest.mark.parametrize("leaf", [0, 2**70])
 def test_json_is_written_to_the_same_depth_with_and_without_large_numbers(limit: int, leaf: int) -> None:
-    """What is refused must not depend on a number in it."""
+    """A number in a document must not decide whether its depth is refused."""
     value: Any = leaf
     for _ in range(limit):
         value = [value]
@@ -128,7 +131,7 @@ def test_json_is_written_to_the_same_depth_with_and_without_large_numbers(limit:
 
 
 def test_json_for_people_is_indented_and_exact() -> None:
-    """A difference of one digit must be seen."""
+    """A difference of one digit must be visible."""
     assert canonical_json({"b": Decimal("0.10000000000000000001"), "a": 2**64}, indented=True) == (
         b'{\n  "a": 18446744073709551616,\n  "b": 0.10000000000000000001\n}'
     )

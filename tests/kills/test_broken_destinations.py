@@ -45,25 +45,25 @@ class Customer:
         sandbox.add_connector(OTHER, "NEW", name="refused", configuration=configuration(new=secrets.token_hex(100_000)))
 
     def load(self, progress: Any = None) -> None:
-        """Loads on a machine that knows nothing."""
+        """Loads with an empty working folder."""
         pipeline = self.place.pipeline(dataset=self.dataset)
         pipeline.collector = progress or pipeline.collector
         self.place.load(self.sandbox, on=pipeline)
 
     def sql(self, *statements: str) -> None:
-        """Asks PostgreSQL, the dataset first."""
+        """Executes statements in PostgreSQL, with the dataset as the first schema."""
         with self.place.pipeline(dataset=self.dataset).sql_client() as client:
             client.execute_sql(f"SET search_path TO {self.dataset}, public")
             for statement in statements:
                 client.execute_sql(statement)
 
     def syncs(self) -> list[tuple[str, str]]:
-        """Status and error of what the last run left in `team_syncs`."""
+        """Status and error of the rows that the last run wrote into `team_syncs`."""
         rows = sorted(self.place.rows("team_syncs", self.dataset), key=lambda row: row["started_at"])
         return [(row["status"], row["error_message"] or "") for row in rows[2:]]
 
     def assert_right(self) -> None:
-        """The tables are what the API lists, and each change appears once."""
+        """The tables equal the API's listings, and each change appears once."""
         warehouse = self.place.copied(self.place.folder / "copy.duckdb", self.dataset)
         for team in (TEAM, OTHER):
             assert warehouse.connectors(team) == listed_connectors(self.sandbox, team)
@@ -93,7 +93,7 @@ def delta(sandbox: Sandbox, tmp_path: Path) -> Customer:
 
 @contextmanager
 def a_trigger(customer: Customer, table: str, code: str) -> Iterator[None]:
-    """What PostgreSQL does before each new row of a table."""
+    """Makes PostgreSQL execute code before each new row of a table."""
     function = f"CREATE FUNCTION broken() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {code}; RETURN NEW; END $$"
     trigger = f"CREATE TRIGGER broken BEFORE INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION broken()"
     customer.sql("CREATE SEQUENCE times", function, trigger)
@@ -144,7 +144,7 @@ def test_postgres_drops_every_connection_once(postgres: Customer) -> None:
     postgres.assert_right()
 
 
-def test_postgres_hangs_up_between_two_reads(postgres: Customer) -> None:
+def test_postgres_drops_the_connection_between_two_reads(postgres: Customer) -> None:
     """The query runs again over another connection."""
     pipeline = postgres.place.pipeline(dataset=postgres.dataset)
     schema = supermetrics_source([TEAM], postgres.sandbox.token).schema
@@ -172,7 +172,7 @@ def test_a_delta_table_refuses_rows(delta: Customer, monkeypatch: pytest.MonkeyP
 
 
 class NoSpace(NullCollector):
-    """As dlt begins to load, no file may become larger than this."""
+    """Limits the size of files when dlt begins to load."""
 
     def _start(self, step: str) -> None:
         if step.startswith("Load"):
@@ -180,7 +180,7 @@ class NoSpace(NullCollector):
 
 
 def test_delta_tables_run_out_of_space(delta: Customer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Small files are written yet, a large one is not."""
+    """Small files can be written, a large file cannot."""
     monkeypatch.setenv("LOAD__RAISE_ON_MAX_RETRIES", "1")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:

@@ -56,13 +56,13 @@ class Target:
         return run([*self.arguments, *more])
 
     def warehouse(self) -> Warehouse:
-        """The tables, to be asked."""
+        """The tables in a DuckDB file."""
         if self.name == "duckdb":
             return Warehouse(Path("supermetrics_connectors.duckdb").absolute(), self.dataset)
         return self.place.copied(self.place.folder / "copy.duckdb", self.dataset)
 
     def complete_syncs(self) -> list[list[object]]:
-        """Team and start of the syncs that readers take for complete."""
+        """Team and start of the syncs that readers count as complete."""
         with open_dataset(self.place.destination(), self.dataset) as data:
             if "team_syncs" not in data.tables:
                 return []
@@ -75,7 +75,7 @@ class Target:
         return frozenset(f"{'rows' if straight else 'merge'} of {table}" for table in tables)
 
     def moments(self, first: bool) -> list[Moment]:
-        """Boundaries between two commits: whichever tables are changed, and whichever not yet.
+        """Boundaries between two commits: some tables are changed, the others are not yet.
 
         All of them in the fastest destination; in another each kind once, in a first load or in one that merges.
         """
@@ -109,13 +109,13 @@ def target(name: str, request: pytest.FixtureRequest, folder: Path, monkeypatch:
 
 @pytest.fixture(params=["duckdb", "postgres", "delta"])
 def anywhere(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Target:
-    """Each of the destinations, whose commits differ."""
+    """Each destination; their commits differ."""
     return target(request.param, request, tmp_path, monkeypatch)
 
 
 @pytest.fixture
 def duckdb(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Target:
-    """The fastest of them."""
+    """The fastest destination."""
     return target("duckdb", request, tmp_path, monkeypatch)
 
 
@@ -146,7 +146,7 @@ def killed_load(sandbox: Sandbox, target: Target, after: float) -> bool:
 
 
 def assert_tables_are_the_api_s(sandbox: Sandbox, warehouse: Warehouse) -> None:
-    """Rule 1: nothing missing, stale, doubled or left over."""
+    """Nothing is missing, stale, duplicated or left over."""
     for team_id in TEAMS:
         assert warehouse.connectors(team_id) == listed_connectors(sandbox, team_id)
         assert warehouse.configurations(team_id) == listed_configurations(sandbox, team_id)
@@ -170,10 +170,10 @@ def change_something(sandbox: Sandbox, random: random.Random) -> None:
             sandbox.edit_configuration(team_id, identifier, {"number": random.randint(0, 3)}, version="1.0.0")
 
 
-def test_killed_loads_are_repeated_without_loss_or_doubling(
+def test_the_load_after_a_killed_load_has_no_loss_and_no_duplicates(
     customer: Sandbox, anywhere: Target, tmp_path: Path
 ) -> None:
-    """Whenever the kill comes, whatever the API lists by then (also what it listed before), and on a new worker too."""
+    """For kills at any time, also if the API lists earlier content again, and on a new worker."""
     chance = random.Random(20250406)  # noqa: S311 - the same history in every run, if not the same moments
     span = 0.5  # seconds from the first request to the end; found out as we go, so that most kills find something
     kills = 0
@@ -251,7 +251,7 @@ CHANGED = [("C0", "updated"), ("C1", "configuration_changed"), ("C2", "removed")
 
 
 def test_changes_of_a_killed_load_appear_once(customer: Sandbox, anywhere: Target) -> None:
-    """Whichever tables it had merged, and after later runs too."""
+    """For every set of merged tables, and after later runs."""
     dataset = anywhere.dataset
     most = 6 if anywhere.name == "duckdb" else 2  # the other moments leave the same histories
     for number, moment in enumerate(anywhere.moments(first=False)[:most]):
@@ -319,7 +319,7 @@ def the_repair_is_killed(sandbox: Sandbox, target: Target) -> None:  # noqa: ARG
 def test_other_runs_in_between_do_not_prevent_the_correction(
     customer: Sandbox, duckdb: Target, meanwhile: Callable[[Sandbox, Target], None]
 ) -> None:
-    """The next complete listing of a team corrects it, in whichever run."""
+    """The next complete listing of a team corrects its rows."""
     duckdb.load()
     undo = change_and_back(customer)
     held, done = "merge of connector_versions", "merge of connector_configurations"

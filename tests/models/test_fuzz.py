@@ -7,8 +7,8 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
-from datetime import datetime, timedelta, timezone
+from contextlib import closing
+from datetime import datetime, timezone
 from typing import Any
 
 import pyarrow as pa
@@ -22,7 +22,6 @@ from supermetrics_connectors.api.client import ApiResponse, SupermetricsClient
 from supermetrics_connectors.api.listing import Listing, list_connectors, read_listing
 from supermetrics_connectors.api.validation import ColumnNames
 from supermetrics_connectors.exceptions import SupermetricsError
-from supermetrics_connectors.records import parse_timestamp
 from supermetrics_connectors.specs import CONNECTOR_CONFIGURATIONS, CONNECTOR_VERSIONS, CONNECTORS
 from supermetrics_connectors.tables.arrow import to_arrow
 from supermetrics_connectors.tables.destinations import STRATEGIES
@@ -211,29 +210,6 @@ def assert_written(row: dict[str, Any], written: dict[str, Any]) -> None:
             assert cells == []
         else:
             assert value in cells or value in [json.loads(cell) for cell in cells if isinstance(cell, str)]
-
-
-@LARGE
-@given(
-    utc=st.datetimes(timezones=st.just(timezone.utc)).filter(lambda instant: 1 < instant.year < 9999),
-    minutes=st.integers(-1439, 1439),
-    colon=st.booleans(),
-)
-def test_a_timestamp_is_the_instant_that_was_written(utc: datetime, minutes: int, colon: bool) -> None:
-    """In each shape of the API, in any zone."""
-    local = utc.astimezone(timezone(timedelta(minutes=minutes)))
-    text = local.isoformat()
-    assert parse_timestamp(text if colon else text[:-3] + text[-2:]) == utc
-    assert parse_timestamp(utc.isoformat().replace("+00:00", "Z")) == utc
-    assert parse_timestamp(utc.date().isoformat()) == utc.replace(hour=0, minute=0, second=0, microsecond=0)
-
-
-@LARGE
-@given(text=st.one_of(st.text(max_size=30), st.text("0123456789-:TZ+. ,W/P", max_size=30)))
-def test_another_text_is_no_timestamp(text: str) -> None:
-    """It is refused by a ValueError, or it is an instant in UTC."""
-    with suppress(ValueError):
-        assert parse_timestamp(text).tzinfo is timezone.utc
 
 
 header_values = st.one_of(

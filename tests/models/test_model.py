@@ -62,7 +62,7 @@ LASTING = {
     "404": Fault(404),
     "redirect": Fault(302, location="http://127.0.0.1:9/"),
     "no object": Fault(body=b"[]"),
-    "no identifier": Fault(body=b'{"count": 1, "connectors": [{"name": "nobody"}]}'),
+    "no identifier": Fault(body=b'{"count": 1, "connectors": [{"name": "none"}]}'),
     "no date": Fault(body=b'{"count": 1, "connectors": [{"connector_identifier": "A", "updated_at": "yesterday"}]}'),
 }
 
@@ -125,17 +125,17 @@ class Customer(History):
 
     @rule(table=tables, identifier=identifiers)
     def lose_rows(self, table: str, identifier: str) -> None:
-        """Somebody deletes current rows of some connectors."""
+        """A user deletes current rows of some connectors."""
         self.touch(f"delete from {table} where connector_identifier = '{identifier}' and {current(table)}")
 
     @rule(table=tables)
     def empty_a_table(self, table: str) -> None:
-        """Somebody deletes all current rows."""
+        """A user deletes all current rows."""
         self.touch(f"delete from {table} where {current(table)}")
 
     @rule(table=tables)
     def drop_a_table(self, table: str) -> None:
-        """Somebody drops one."""
+        """A user drops a table."""
         self.touch(f"drop table if exists {table}")
 
     @rule(hours=st.sampled_from([1, 24 * 30]))

@@ -84,19 +84,19 @@ class Owner(History):
 
     @rule(name=identifiers, table=st.sampled_from(["connector_logs", "connector_secrets", "fetches"]))
     def lose_rows(self, name: str, table: str) -> None:
-        """Somebody deletes the rows of a connector."""
+        """A user deletes the rows of a connector."""
         self.touch(f"delete from {table} where connector_identifier = '{name}'")
 
     @rule(name=identifiers, hours=st.integers(0, 24))
     def lose_the_newest(self, name: str, hours: int) -> None:
-        """Somebody deletes the end of a log."""
+        """A user deletes the end of a log."""
         newest = f"(select max(log_time) from connector_logs where connector_identifier = '{name}')"
         beyond = f"log_time >= {newest} - interval {hours} hour"
         self.touch(f"delete from connector_logs where connector_identifier = '{name}' and {beyond}")
 
     @rule(table=st.sampled_from(["connector_logs", "connector_secrets", "fetches"]))
     def drop_a_table(self, table: str) -> None:
-        """Somebody drops one."""
+        """A user drops a table."""
         self.touch(f"drop table if exists {table}")
 
     @rule(

@@ -96,17 +96,17 @@ class OwnPipelines(History):
 
     @rule(table=tables, how=st.sampled_from(["drop table if exists", "delete from"]))
     def lose_a_table(self, table: str, how: str) -> None:
-        """Somebody drops or empties a table."""
+        """A user drops or empties a table."""
         self.touch(f"{how} {table}")
 
     @rule(table=st.sampled_from(COMPARED))
     def write_a_blank_identifier(self, table: str) -> None:
-        """Somebody writes rows of a connector without an identifier."""
+        """A user writes rows of a connector without an identifier."""
         self.touch(f"insert into {table} by name select * replace ('' as connector_identifier) from {table} limit 1")
 
     @rule()
     def empty_the_table_of_loads(self) -> None:
-        """Somebody empties `_dlt_loads`."""
+        """A user empties `_dlt_loads`."""
         self.touch("delete from _dlt_loads")
 
     # --- runs that have to be right -----------------------------------------------------------------------------------

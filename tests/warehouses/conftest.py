@@ -1,4 +1,4 @@
-"""What of the warehouses cannot be tried on this machine is told at the end: it must not look as if it had been."""
+"""Lists the warehouses that cannot be tested on this machine at the end of the run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ collect_ignore = [] if "mariadb" in WAREHOUSES else ["test_mariadb.py"]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Names each that was left out, with what to install."""
+    """Names each warehouse that was left out, and the missing program."""
     for name, reason in LEFT_OUT.items():
         if reason:
             terminalreporter.write_line(f"LEFT OUT: {name}: {reason}", yellow=True)

@@ -1,4 +1,4 @@
-"""What a database role has to be allowed: loads by roles that may do this, and nothing else."""
+"""The documented grants are enough: loads by roles that have only these grants."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.filterwarnings("default")  # dlt's own use of the drive
 
 @pytest.fixture(params=["postgres", *({"mariadb"} & {*WAREHOUSES})])
 def owner(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
-    """A server as its owner sees it, with a role `loader` that may do nothing but sign in."""
+    """A server with the owner's rights, and a role `loader` that may only sign in."""
     uri = request.getfixturevalue(f"{request.param}_url")
     place = Place(request.param, lambda: destination_at(uri), tmp_path, uri=uri)
     made, dropped = {
@@ -33,7 +33,7 @@ def owner(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
 
 
 def as_loader(owner: Place) -> Place:
-    """The same server as the role sees it."""
+    """The same server with the rights of the role."""
     uri = owner.uri.replace("postgres:x@", "loader:x@").replace("root@", "loader:x@")
     return Place(owner.name, lambda: destination_at(uri), owner.folder / "loader")
 
@@ -53,7 +53,7 @@ def grants(place: Place, heading: str) -> list[str]:
 
 
 def changes(place: Place, sandbox: Sandbox) -> None:
-    """Loads what is new, edited and deleted."""
+    """Loads a new, an edited and a deleted connector."""
     sandbox.add_connector(TEAM, "new", configuration=configuration(a=1))
     sandbox.edit_connector(TEAM, "A", name="edited")
     sandbox.edit_configuration(TEAM, "A", {"a": 2})
@@ -69,8 +69,8 @@ def connectors(sandbox: Sandbox) -> None:
         sandbox.add_connector(TEAM, name, configuration=configuration(a=1))
 
 
-def test_a_role_that_may_make_schemas(owner: Place, sandbox: Sandbox, caplog: pytest.LogCaptureFixture) -> None:
-    """It makes all that it needs, the view too, and takes up fields that the API adds."""
+def test_a_role_that_may_create_schemas(owner: Place, sandbox: Sandbox, caplog: pytest.LogCaptureFixture) -> None:
+    """The load creates all tables, the view, and columns for added fields."""
     caplog.set_level(logging.WARNING)
     execute(owner, grants(owner, "makes schemas and tables"))
     loader = as_loader(owner)
@@ -81,8 +81,8 @@ def test_a_role_that_may_make_schemas(owner: Place, sandbox: Sandbox, caplog: py
     assert "could not be made" not in caplog.text
 
 
-def test_a_role_that_may_only_use_tables_that_are_there(owner: Place, sandbox: Sandbox) -> None:
-    """Made once by somebody else; no field is added afterwards."""
+def test_a_role_that_may_only_use_existing_tables(owner: Place, sandbox: Sandbox) -> None:
+    """The owner has created them; no field is added afterwards."""
     owner.load(sandbox)
     sandbox.edit_configuration(TEAM, "A", {"a": 0})  # the tables for staging and the view
     owner.load(sandbox)

@@ -1,4 +1,4 @@
-"""What is peculiar to MySQL and MariaDB."""
+"""Collations and errors of MySQL and MariaDB."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def execute(place: Place, *statements: str) -> None:
             client.execute_sql(statement)
 
 
-def test_tables_that_cannot_tell_two_connectors_apart_are_refused(place: Place, sandbox: Sandbox) -> None:
-    """Made before by dlt's own types, they are not loaded into until the statement that is given has mended them."""
+def test_tables_with_a_case_insensitive_collation_are_refused(place: Place, sandbox: Sandbox) -> None:
+    """Tables that dlt's own types created are refused until the statement in the message has converted them."""
     sandbox.add_connector(TEAM, "A", configuration=configuration(a=1))
     place.load(sandbox)
     tables = ("connectors", "connector_versions", "connector_configurations")
@@ -41,21 +41,23 @@ def test_tables_that_cannot_tell_two_connectors_apart_are_refused(place: Place, 
     before = len(sandbox.requests)
     with pytest.raises(LoadFailedError) as refused:
         place.load(sandbox)
-    mend = "; ".join(convert.format(table, "utf8mb4_bin") for table in sorted(tables))
+    repair = "; ".join(convert.format(table, "utf8mb4_bin") for table in sorted(tables))
     assert describe(refused.value).startswith(
-        "SupermetricsConfigurationError: `supermetrics`.`connector_configurations` was made with a collation that "
-        "takes identifiers for one which differ only in case, so that a connector would be lost. "
-        f"Mend it with: {mend}."
+        "SupermetricsConfigurationError: `supermetrics`.`connector_configurations` has a collation for which "
+        "identifiers that differ only in case are equal, so that a connector would be lost. "
+        f"Convert the tables with: {repair}."
     )
     assert len(sandbox.requests) == before
-    execute(place, *mend.split("; "))
+    execute(place, *repair.split("; "))
     sandbox.add_connector(TEAM, "a")
     place.load(sandbox)
     assert sorted(row["connector_identifier"] for row in place.rows("connectors")) == ["A", "a"]
 
 
-def test_the_cause_is_what_the_server_says(place: Place, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not what one of the libraries was at when the server said it."""
+def test_the_reported_cause_is_the_server_s_message(
+    place: Place, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not the message of a library that wraps it."""
     monkeypatch.setenv("LOAD__RAISE_ON_MAX_RETRIES", "1")
     sandbox.add_connector(TEAM, "A")
     place.load(sandbox)

@@ -1,4 +1,4 @@
-"""What a run in which nothing has changed asks of a warehouse, and how much is read for it: some bill that."""
+"""Statements and amounts read by a run without changes: some warehouses bill them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ COLUMNS = {
         ("team_id", "connector_identifier", "_dlt_id", "_dlt_load_id", "_dlt_valid_from", "_dlt_valid_to"),
     ),
 }
-"""What is read of the tables that grow."""
+"""The columns that are read of each growing table."""
 
 
 @pytest.fixture(params=[*WAREHOUSES, "postgres"])
@@ -47,30 +47,30 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
 
 @contextmanager
 def statements(place: Place) -> Iterator[list[str]]:
-    """What dlt's SQL client is asked in the block; several statements in one are one."""
+    """Collects the texts that dlt's SQL client executes in the block; several statements in one text count as one."""
     with place.pipeline().sql_client() as client:
         kind: Any = type(client)
-    asked: list[str] = []
+    executed: list[str] = []
     execute = kind.execute_query
 
-    def noted(self: Any, query: Any, *args: Any, **kwargs: Any) -> Any:
-        asked.append(" ".join(str(query).split()))
+    def record(self: Any, query: Any, *args: Any, **kwargs: Any) -> Any:
+        executed.append(" ".join(str(query).split()))
         return execute(self, query, *args, **kwargs)
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(kind, "execute_query", noted)
-        yield asked
+        patched.setattr(kind, "execute_query", record)
+        yield executed
 
 
-def test_an_unchanged_run_reads_few_columns_and_writes_only_that_it_was_there(place: Place, sandbox: Sandbox) -> None:
-    """As many statements as the documentation says, whatever the tables hold."""
-    with statements(place) as asked:
+def test_an_unchanged_run_reads_few_columns_and_writes_only_its_sync(place: Place, sandbox: Sandbox) -> None:
+    """With the documented number of statements, for tables of any content."""
+    with statements(place) as executed:
         place.load(sandbox)
     documented = re.findall(
         rf"^\| {place.name} \| (\d+) \|", (ROOT / "docs/destinations.md").read_text(), re.MULTILINE | re.IGNORECASE
     )
-    assert documented == [str(len(asked))], asked
-    reads = [each for each in asked if re.search(r"\bas content\b", each, re.IGNORECASE)]
+    assert documented == [str(len(executed))], executed
+    reads = [each for each in executed if re.search(r"\bas content\b", each, re.IGNORECASE)]
     assert len(reads) == 3
     for read in reads:
         table = next(name for name in reversed(COLUMNS) if f"{name}" in read.lower())
@@ -78,7 +78,9 @@ def test_an_unchanged_run_reads_few_columns_and_writes_only_that_it_was_there(pl
         assert words - {table} == {*COLUMNS[table]}, read
         assert "IN (1, 2)" in read
     written = [
-        each for each in asked if re.match(r"(insert|delete|copy|truncate|update|merge|composed)", each, re.IGNORECASE)
+        each
+        for each in executed
+        if re.match(r"(insert|delete|copy|truncate|update|merge|composed)", each, re.IGNORECASE)
     ]
     assert written
     assert all(re.search("team_syncs|_dlt_loads", each, re.IGNORECASE) for each in written)
@@ -87,7 +89,7 @@ def test_an_unchanged_run_reads_few_columns_and_writes_only_that_it_was_there(pl
 
 @pytest.mark.parametrize("place", sorted({"bigquery", "clickhouse"} & {*WAREHOUSES}), indirect=True)
 def test_tables_are_laid_out_by_team(place: Place) -> None:
-    """Where dlt has a hint for it: who loads some of many teams does not pay for reading all."""
+    """A load of a few teams then reads only their rows."""
     with place.pipeline().sql_client() as client:
         native: Any = client.native_connection
         for table in COLUMNS:
@@ -100,8 +102,8 @@ def test_tables_are_laid_out_by_team(place: Place) -> None:
 
 
 @pytest.mark.parametrize("place", sorted({"clickhouse"} & {*WAREHOUSES}), indirect=True)
-def test_what_is_read_is_a_small_part_of_what_is_stored(clickhouse_engine: Any, place: Place, sandbox: Sandbox) -> None:
-    """By ClickHouse's own count, as no other here counts: configurations, which are most of it, are not read."""
+def test_an_unchanged_run_reads_no_configurations(clickhouse_engine: Any, place: Place, sandbox: Sandbox) -> None:
+    """ClickHouse counts the bytes; configurations are most of the stored bytes."""
     clickhouse_engine.statements.clear()
     place.load(sandbox)
     read = [size for sql, _, size in clickhouse_engine.statements if " AS content" in sql]

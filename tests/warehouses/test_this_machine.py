@@ -1,4 +1,4 @@
-"""No test reaches a warehouse of somebody's, whatever is missing here."""
+"""No test connects to a real warehouse, even if an emulator is missing."""
 
 from __future__ import annotations
 

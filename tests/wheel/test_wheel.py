@@ -1,4 +1,4 @@
-"""What is built and published: two names, complete metadata, and a program that runs where only the wheel is."""
+"""The wheel has two packages and complete metadata, and its program runs without the clone."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def wheel(built: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A venv with the wheel and what it asks for, in the versions that are tested."""
+    """The programs of an environment with the wheel and its requirements, in the tested versions."""
     folder = tmp_path_factory.mktemp("venv")
     run([sys.executable, "-m", "venv", str(folder)], folder)
     install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
@@ -58,15 +58,15 @@ def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A dlt project of somebody else's, with folders of the names that most have."""
+    """A user's dlt project, which has packages `sources` and `pipelines` of its own."""
     for name in ("sources", "pipelines"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").write_text("raise RuntimeError('mine')\n")
     return tmp_path
 
 
-def test_wheel_holds_two_names(wheel: Path) -> None:
-    """Nothing else may land in site-packages, where it hides or is hidden by what a user calls so."""
+def test_the_wheel_installs_two_packages(wheel: Path) -> None:
+    """Another name in site-packages could hide a user's package, or be hidden by one."""
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
         [metadata] = [archive.read(name).decode() for name in names if name.endswith(".dist-info/METADATA")]
@@ -82,13 +82,13 @@ def test_wheel_holds_two_names(wheel: Path) -> None:
     assert "\nProject-URL: " in metadata
 
 
-def test_index_would_take_and_show_it(built: Path) -> None:
-    """What a package index checks on upload, and whether it can show the README."""
+def test_a_package_index_accepts_the_files_and_renders_the_readme(built: Path) -> None:
+    """The checks that a package index makes on upload."""
     run([sys.executable, "-m", "twine", "check", "--strict", *map(str, built.iterdir())], built)
 
 
-def test_links_of_the_readme_lead_to_the_repository_once_it_has_an_address(tmp_path: Path) -> None:
-    """One setting makes them so where a package index shows the README; without it they are as they are."""
+def test_links_of_the_readme_lead_to_the_configured_repository(tmp_path: Path) -> None:
+    """A package index cannot follow relative links. Without a configured repository, links stay relative."""
     for name in ("pyproject.toml", "README.md", "LICENSE", "hatch_build.py"):
         shutil.copy(ROOT / name, tmp_path)
     code = (
@@ -107,8 +107,8 @@ def test_links_of_the_readme_lead_to_the_repository_once_it_has_an_address(tmp_p
     assert re.sub(r"https://host.example/us/ours/(blob|raw)/v0.1.0/", "", shown) == readme
 
 
-def test_main_job_runs_where_only_the_wheel_is(environment: Path, project: Path) -> None:
-    """From a folder with packages of its own; what was loaded is read by dlt there too."""
+def test_the_installed_program_loads(environment: Path, project: Path) -> None:
+    """From a folder with other packages; dlt reads the loaded tables."""
     program = str(environment / "supermetrics-connectors")
     assert "load" in run([program, "--help"], project)
     run([program, "load", "--sandbox", "--include-configs"], project)
@@ -122,8 +122,8 @@ def test_main_job_runs_where_only_the_wheel_is(environment: Path, project: Path)
     assert run([str(environment / "python"), "-W", "ignore", "-c", code], project) == f"{counted[0][0]}\n"
 
 
-def test_uv_runs_it_without_installing_it(wheel: Path, project: Path) -> None:
-    """`uvx`, and pipx in the same way: an environment for the one program, made and found again by itself."""
+def test_uvx_runs_the_program(wheel: Path, project: Path) -> None:
+    """As pipx does, in an environment for the one program."""
     uvx = [sys.executable, "-m", "uv", "tool", "run", "--quiet", "--constraints", str(ROOT / "constraints.txt")]
     program = [*uvx, "--from", str(wheel), "supermetrics-connectors"]
     assert "load" in run([*program, "--help"], project)
@@ -132,8 +132,8 @@ def test_uv_runs_it_without_installing_it(wheel: Path, project: Path) -> None:
 
 
 @pytest.mark.parametrize("example", ["airflow_dag.py", "airflow_shards_dag.py", "dagster_assets.py", "prefect_flow.py"])
-def test_what_the_examples_import_is_there(environment: Path, project: Path, example: str) -> None:
-    """Copied into a project with packages of its own; the orchestrators themselves are tried elsewhere."""
+def test_the_imports_of_the_examples_exist(environment: Path, project: Path, example: str) -> None:
+    """In a project with other packages; tests/orchestrators runs the examples."""
     imports = [
         line
         for line in (EXAMPLES / example).read_text(encoding="utf-8").splitlines()
@@ -144,8 +144,8 @@ def test_what_the_examples_import_is_there(environment: Path, project: Path, exa
     run([str(environment / "python"), "copied.py"], project)
 
 
-def test_cron_script_of_the_clone_loads_by_the_installed_program(environment: Path, project: Path) -> None:
-    """It is the one example that is not Python."""
+def test_the_cron_script_uses_the_installed_program(environment: Path, project: Path) -> None:
+    """The other examples are Python modules."""
     with Sandbox() as sandbox:
         run(
             ["bash", str(EXAMPLES / "cron.sh")],

@@ -41,6 +41,7 @@ ROOTS = (
         "identified by",
         "senha",
         "salasana",
+        "wachtwoord",
         "user",
         "log",
         "account",
