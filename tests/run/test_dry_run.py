@@ -3,14 +3,31 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import dlt
 import pytest
 
 from supermetrics_loader.cli.main import run
+from supermetrics_loader.run.dry_run import dry_run
+from supermetrics_loader.run.duckdb_file import duckdb_file
+from supermetrics_loader.run.load import run_load
 from tests.helpers.commands import Command
 from tests.helpers.expectations import OTHER, TEAM
 from tests.helpers.sandbox import Fault, Sandbox
+
+
+@pytest.mark.parametrize("destination", [duckdb_file, lambda: dlt.destinations.duckdb("warehouse.duckdb")])
+def test_a_pipeline_loads_after_its_dry_run(customer: Sandbox, destination: Callable[[], Any]) -> None:
+    """A dry run opens the file read-only, and leaves the destination as it was."""
+    pipeline = dlt.pipeline("p", pipelines_dir=".", destination=destination(), dataset_name="supermetrics")
+    settings: dict[str, Any] = {"api_key": customer.token, "base_url": customer.url, "team_ids": customer.team_ids}
+    run_load(pipeline, **settings)
+    customer.edit_connector(TEAM, "A", name="edited")
+    results = [each(pipeline, **settings) for each in (dry_run, run_load, dry_run)]
+    assert [result.teams[0]["connectors_changed"] for result in results] == [1, 1, 0]
 
 
 @pytest.mark.usefixtures("api")

@@ -39,7 +39,7 @@ def dry_run(pipeline: dlt.Pipeline, **settings: Any) -> LoadResult:
     destination: Any = pipeline.destination
     try:
         location = str(pipeline.destination_client().config)
-        pipeline.destination = _read_only(pipeline)
+        pipeline.destination = _read_only(pipeline, copy.copy(destination))
         pipeline.sync_destination()
         pipeline.extract(recorder.source.with_resources("listings"))
     except Exception as error:  # noqa: BLE001 - re-raised as LoadFailedError
@@ -50,18 +50,16 @@ def dry_run(pipeline: dlt.Pipeline, **settings: Any) -> LoadResult:
     return recorder.result(pipeline, destination.destination_name, location, load_ids=[])
 
 
-def _read_only(pipeline: dlt.Pipeline) -> Any:
-    """The destination, read-only if it is DuckDB; or an empty one where reading would create the file."""
-    destination: Any = pipeline.destination
+def _read_only(pipeline: dlt.Pipeline, destination: Any) -> Any:
+    """Makes a destination read-only if it is DuckDB; an empty one instead where reading would create the file."""
     if issubclass(destination.client_class, FilesystemClient):
         return destination
+    pipeline.destination = destination
     config: Any = pipeline.destination_client().config
     file = database_file(config.credentials, pipeline.dataset_name)
     if file and not file.exists():
         return dlt.destinations.duckdb(str(Path(pipeline.working_dir) / "empty.duckdb"))
-    if not isinstance(config.credentials, DuckDbCredentials):
-        return destination
-    config.credentials.read_only = True  # other processes may read the file meanwhile
-    read_only = copy.copy(destination)
-    read_only.config_params = {**destination.config_params, "credentials": config.credentials}
-    return read_only
+    if isinstance(config.credentials, DuckDbCredentials):
+        config.credentials.read_only = True  # other processes may read the file meanwhile
+        destination.config_params = {**destination.config_params, "credentials": config.credentials}
+    return destination

@@ -77,6 +77,12 @@ class duckdb_file(duckdb):  # noqa: N801 - dlt's destinations are named in lower
         self._file: Path | None = None
         self._resolved: dict[tuple[Any, ...], DuckDbClientConfiguration] = {}
 
+    def __copy__(self) -> "duckdb_file":
+        """A destination whose settings may be changed, for a dry run: it resolves them again."""
+        made = duckdb_file.__new__(duckdb_file)
+        made.__dict__ |= {**self.__dict__, "_resolved": {}}
+        return made
+
     def remember_file(self, pipeline: dlt.Pipeline, file: Path) -> None:
         """Lets `dlt.attach` find the file; dlt looks for the destination's name in the pipeline's first folder."""
         self._file = file
