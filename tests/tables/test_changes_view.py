@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from supermetrics_connectors import create_changes_view
-from supermetrics_connectors.tables.changes_view import CHANGES_COLUMNS, changes_query
+from supermetrics_connectors.tables.changes_view import changes_query
+from supermetrics_connectors.tables.target import CHANGES_COLUMNS
 from supermetrics_loader.run.load import run_load
 from tests.helpers.expectations import HISTORIES, OTHER, TEAM, Load, Query, Rows, change, configuration
 from tests.helpers.sandbox import Fault, Sandbox

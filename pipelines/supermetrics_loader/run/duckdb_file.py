@@ -52,6 +52,12 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 @configspec(init=False)
 class _Configuration(DuckDbClientConfiguration):
+    @property
+    def staged_tables(self) -> set[str]:
+        """Tables with rows in the staging dataset, known to all clients of a run."""
+        tables: set[str] = self.__dict__.setdefault("_staged_tables", set())
+        return tables
+
     def __str__(self) -> str:
         """The file as a URL. dlt's own implementation imports SQLAlchemy, which takes 0.2 s."""
         return f"duckdb:///{self.credentials.database}"
@@ -132,6 +138,8 @@ class duckdb_file(duckdb):  # noqa: N801 - dlt's destinations are named in lower
 
 
 class _DuckDbFileClient(DuckDbClient):
+    config: _Configuration
+
     def __init__(
         self, schema: Schema, config: DuckDbClientConfiguration, capabilities: DestinationCapabilitiesContext
     ) -> None:
@@ -154,15 +162,16 @@ class _DuckDbFileClient(DuckDbClient):
         """Begins a load, after Arrow has released the memory of the extraction."""
         pa.default_memory_pool().release_unused()
         super().initialize_storage(truncate_tables)  # type: ignore[arg-type]  # dlt declares it in two ways
+        if self.sql_client.is_staging_dataset_active:
+            self.config.staged_tables.update(truncate_tables or ())
 
     def complete_load(self, load_id: str) -> None:
         """Empties the staging tables of a completed load, which would double the size of the file."""
         super().complete_load(load_id)
-        names = self.schema.data_table_names()
-        tables = [name for name in names if self.should_load_data_to_staging_dataset(name)]
-        if tables:
+        if tables := sorted(self.config.staged_tables):
             with self.with_staging_dataset() as staging:
                 staging.initialize_storage(truncate_tables=tables)
+            self.config.staged_tables.clear()
 
 
 class _DuckDbFileSqlClient(DuckDbSqlClient):

@@ -9,7 +9,7 @@ dlt has recorded its load in `_dlt_loads`.
 import json
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from datetime import datetime, timezone
 from itertools import takewhile
 from pathlib import Path
@@ -125,19 +125,21 @@ def _load(pipeline: dlt.Pipeline, recorder: RunRecorder) -> LoadInfo:
     pipeline.config.restore_from_destination = False  # dlt's state holds nothing of this source
     with ExitStack() as stack:
         # a connection held during the run spares dlt from opening the DuckDB file for each of its steps
-        client = _CONNECTION_RETRIES(lambda: _connect(stack, pipeline))
+        connection = _CONNECTION_RETRIES(lambda: _connect(stack, pipeline, recorder.source.schema))
+        client: Any = connection.sql_client if connection else None
         if isinstance(pipeline.destination, duckdb_file):
             pipeline.destination.remember_file(pipeline, Path(client.credentials.database))
             stack.push(lambda kind, *_: client.delete_new_file() if kind else None)
+        # before the locks, which PostgreSQL's client releases when a table does not exist
+        _restore_schema(pipeline, recorder.source.schema, connection)
         locks = strategy.locks(client) if client else None
         held = stack.enter_context(team_locks(locks, pipeline, settings.team_ids))
         pipeline.activate()
-        _restore_schema(pipeline, recorder)
         _extract(pipeline, recorder, strategy)
         pipeline.normalize()
         held.verify()
         info: LoadInfo = _LOAD_RETRIES(lambda: pipeline.load(raise_on_failed_jobs=True))
-    if client is not None and strategy.write_mode.is_compared:
+    if client is not None and strategy.write_mode.is_compared and not recorder.has_changes_view:
         with pipeline.sql_client() as view_client:  # SQLite attaches the dataset's file when it connects
             create_view(view_client, strategy, Target.of_pipeline(pipeline))
     if recorder.has_duplicates:
@@ -145,13 +147,12 @@ def _load(pipeline: dlt.Pipeline, recorder: RunRecorder) -> LoadInfo:
     return info
 
 
-def _restore_schema(pipeline: dlt.Pipeline, recorder: RunRecorder) -> None:
+def _restore_schema(pipeline: dlt.Pipeline, schema: Schema, connection: Any) -> None:
     """Adds the tables of the stored schema to the source's, so that it describes tables without new rows too.
 
     `dlt.attach` and other readers know the dataset by this schema.
     """
-    schema = recorder.source.schema
-    with Target(pipeline, schema, {}).client() as client:
+    with nullcontext(connection) if connection else Target(pipeline, schema, {}).client() as client:
         stored = client.get_stored_schema(schema.name)
     if stored:
         for table in Schema.from_dict(json.loads(stored.schema)).data_tables():
@@ -169,15 +170,15 @@ def _extract(pipeline: dlt.Pipeline, recorder: RunRecorder, strategy: Destinatio
         pipeline.extract(recorder.source)
 
 
-def _connect(stack: ExitStack, pipeline: dlt.Pipeline) -> Any:
-    """Opens the connection of a run; None for files, which dlt connects to only for reading, if that is possible.
+def _connect(stack: ExitStack, pipeline: dlt.Pipeline, schema: Schema) -> Any:
+    """Connects dlt's client of a run; None for files, which dlt connects to only for reading, if that is possible.
 
     dlt's own error of a failed connection is missing for PostgreSQL.
     """
     destination: Any = pipeline.destination
     if destination is not None and issubclass(destination.client_class, FilesystemClient):
         return None
-    connection: Any = pipeline.sql_client()
+    connection: Any = Target(pipeline, schema, {}).client()
     try:
         return stack.enter_context(connection)
     except DestinationConnectionError:

@@ -140,6 +140,7 @@ class RunRecorder:
         errors: The errors of teams that were skipped.
         optional: The optional tables of the run; None without any.
         has_duplicates: Whether a history has duplicates to delete after the load.
+        has_changes_view: Whether the view exists already.
     """
 
     source: dlt.sources.DltSource
@@ -149,6 +150,7 @@ class RunRecorder:
     errors: list[SupermetricsError] = field(default_factory=list)
     optional: OptionalTables | None = None
     has_duplicates: bool = False
+    has_changes_view: bool = False
 
     @classmethod
     def attach(cls, settings: dict[str, Any]) -> "RunRecorder":
@@ -180,6 +182,7 @@ class RunRecorder:
         self.optional = batch.optional
         if batch.is_first:
             self.has_duplicates = batch.run.has_duplicates
+            self.has_changes_view = batch.run.has_changes_view
         self.syncs.extend(own_sync_rows(batch))
         self.changes.add(batch)
         self.errors.extend(team.listing.error for team in batch.teams if team.listing.error)

@@ -64,7 +64,11 @@ def _keys_without_configuration(run: Run, keys: Iterable[ConnectorKey]) -> set[C
     if not stored:
         return set()
     teams = sorted({team_id for team_id, _ in stored})
-    incomplete = {(sync["team_id"], to_utc(sync["started_at"])) for sync in run.incomplete_syncs or ()}
+    incomplete = {
+        (sync["team_id"], to_utc(sync["started_at"]))
+        for sync in run.corrected_syncs or ()
+        if sync["status"] == "failed"
+    }
     examined_at: dict[int, Any] = {}
     for sync in run.rows(TEAM_SYNCS, ["team_id", "started_at", "status", "configurations_changed"], teams):
         at = to_utc(sync["started_at"]) or EARLIEST

@@ -13,25 +13,9 @@ from dlt.destinations.job_client_impl import SqlJobClientBase
 from ..specs import CONNECTOR_CONFIGURATIONS, CONNECTOR_VERSIONS, TEAM_SYNCS
 from .destinations import choose_strategy
 from .destinations.strategy import DestinationStrategy
-from .target import Target
+from .target import CHANGES_COLUMNS, CHANGES_VIEW, Target
 
 logger = logging.getLogger(__name__)
-
-CHANGES_VIEW = "connector_changes"
-CHANGES_COLUMNS = (
-    "team_id",
-    "connector_identifier",
-    "change",
-    "detected_at",
-    "baseline",
-    "name",
-    "updated_at",
-    "previous_updated_at",
-    "paths_added",
-    "paths_removed",
-    "paths_changed",
-)
-"""The columns of the view, in order."""
 
 
 def changes_query(

@@ -47,7 +47,7 @@ def items(run: Run, spec: TableSpec, rows: list[Record], mode: WriteMode | None 
     types = {**stored, **{name: str(hints["data_type"]) for name, hints in known.items() if "data_type" in hints}}
     at = run.boundary if spec.kind == "history" else run.started_at
     table = to_arrow(rows, schema, types, constants={SNAPSHOT_COLUMN.name: at, VALID_FROM: at})
-    hints = run.strategy.hints(spec, mode, at)
+    hints = run.strategy.hints(spec, mode, run.boundary_hint if spec.kind == "history" else None)
     added_json = {name for name in table.column_names if types.get(name) == "json"} - set(schema.names)
     hints["columns"] |= {name: {"data_type": run.strategy.json_type} for name in added_json}
     if (is_missing and run.has_tables) or run.lost_columns.get(spec.name):
@@ -71,7 +71,7 @@ def history_items(run: Run, spec: TableSpec, rows: list[Record], ended: list[Rec
         if rewritten is not None:
             ended = []
             if rewritten.num_rows:
-                yield from marked(run, spec, rewritten, run.strategy.hints(spec, run.mode(spec), run.boundary))
+                yield from marked(run, spec, rewritten, run.strategy.hints(spec, run.mode(spec), run.boundary_hint))
     yield from items(run, spec, rows + ended)
 
 

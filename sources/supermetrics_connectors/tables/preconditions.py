@@ -1,6 +1,7 @@
 """What a run refuses before its first request, because the tables could not be kept equal to the API."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import dlt
@@ -33,41 +34,56 @@ class _LoadSettings(BaseConfiguration):
     raise_on_failed_jobs: bool = True
 
 
-def table_names() -> tuple[dict[str, str], frozenset[str]]:
-    """The names of the running source's tables.
+@dataclass(frozen=True)
+class DeclaredTables:
+    """The tables of the running source, as its resources declare them.
 
-    Returns:
-        Names that differ from the specification, by the specification's name; and the specifications whose resources
-        are selected. If `listings` is selected, as in a dry run, every table is compared and none is written.
+    Attributes:
+        resources: The selected resources that write a table, with the table's schema.
+        names: Names that differ from the specification, by the specification's name.
+        selected: The specifications whose resources are selected. If `listings` is selected, as in a dry run, every
+            table is compared and none is written.
+        handles_failed_jobs: Whether the program looks at failed jobs itself.
+    """
+
+    resources: list[tuple[DltResource, Any]]
+    names: dict[str, str]
+    selected: frozenset[str]
+    handles_failed_jobs: bool = False
+
+
+def declared_tables() -> DeclaredTables:
+    """Finds the tables of the running source.
 
     Raises:
         SupermetricsConfigurationError: A table has no fixed name, or two resources write the same table.
     """
-    names: dict[str, str] = {}
-    selected: set[str] = set()
+    tables: dict[str, tuple[DltResource, Any]] = {}
+    handles_failed_jobs = is_dry_run = False
     for resource in _resources():
         try:
-            schema: Mapping[str, Any] = resource.compute_table_schema()
+            table: Any = resource.compute_table_schema()
         except DataItemRequiredForDynamicTableHints:
             raise SupermetricsConfigurationError(
                 f"The table of the resource {resource.name!r} depends on its rows. The source compares every table "
                 "with the API before it writes, so its name has to be a text: set table_name to one"
             ) from None
-        if (spec := schema.get(TABLE_HINT)) is None:
-            if resource.name == "listings" and resource.selected:
-                return {}, frozenset(TABLES)
+        spec = table.get(TABLE_HINT)
+        if resource.name == "listings" and spec is None:
+            handles_failed_jobs, is_dry_run = bool(table.get(HANDLES_FAILED_JOBS)), resource.selected
+        if spec is None or not resource.selected:
             continue
-        if not resource.selected:
-            continue
-        if spec in selected:
+        if spec in tables:
             raise SupermetricsConfigurationError(
                 f"Two resources of the source write the table {spec}. Load one of them; another copy of the table "
                 "needs a pipeline of its own"
             )
-        selected.add(spec)
-        if schema["name"] != spec:
-            names[spec] = schema["name"]
-    return names, frozenset(selected)
+        tables[spec] = resource, table
+    resources = list(tables.values())
+    if is_dry_run:
+        return DeclaredTables(resources, {}, frozenset(TABLES), handles_failed_jobs)
+    names = {spec: table["name"] for spec, (_, table) in tables.items() if table["name"] != spec}
+    return DeclaredTables(resources, names, frozenset(tables), handles_failed_jobs)
 
 
 def _resources() -> Iterable[DltResource]:
@@ -77,7 +93,7 @@ def _resources() -> Iterable[DltResource]:
         return []
 
 
-def check(run: Run) -> None:
+def check(run: Run, declared: DeclaredTables) -> None:
     """Refuses a run that would end with wrong tables.
 
     Raises:
@@ -85,9 +101,10 @@ def check(run: Run) -> None:
     """
     if run.target is None:
         return
-    _refuse_changed_resources()
+    _refuse_changed_resources(declared)
     _refuse_renamed_columns(run.target)
-    _refuse_ignored_failures()
+    if not declared.handles_failed_jobs:
+        _refuse_ignored_failures()
     _refuse_teams_of_another_source(run, run.target)
     with run.reader.connected() as client:
         _refuse_mixture(run)
@@ -101,12 +118,9 @@ def check(run: Run) -> None:
         _refuse_new_row_ids(run)
 
 
-def _refuse_changed_resources() -> None:
+def _refuse_changed_resources(declared: DeclaredTables) -> None:
     """Rows are differences from the stored table: another disposition or an incremental cursor would lose some."""
-    for resource in _resources():
-        table: Any = resource.compute_table_schema()
-        if TABLE_HINT not in table or not resource.selected:
-            continue
+    for resource, table in declared.resources:
         incremental = resource.incremental
         if incremental is not None and getattr(incremental, "incremental", incremental) is not None:
             raise SupermetricsConfigurationError(
@@ -153,9 +167,6 @@ def _refuse_renamed_columns(target: Target) -> None:
 
 def _refuse_ignored_failures() -> None:
     """With a failed job left out, dlt completes the load, and nothing would show that a table lacks its rows."""
-    listings = dlt.current.source().resources.get("listings")
-    if listings is not None and listings.compute_table_schema().get(HANDLES_FAILED_JOBS):
-        return
     if not resolve_configuration(_LoadSettings(), sections=("load",)).raise_on_failed_jobs:
         raise SupermetricsConfigurationError(
             "dlt's setting [load] raise_on_failed_jobs is false: a load would count as complete although the "

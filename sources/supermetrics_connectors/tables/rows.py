@@ -148,9 +148,9 @@ def ended_version_rows(batch: ListingBatch, spec: TableSpec) -> Iterator[Record]
 
 
 def sync_rows(batch: ListingBatch) -> Iterator[Record]:
-    """Rows for `team_syncs`: those of the run, and corrections of earlier loads that never completed."""
+    """Rows for `team_syncs`: those of the run, and corrections of earlier runs' rows."""
     if batch.is_first:
-        yield from batch.run.incomplete_syncs or ()
+        yield from batch.run.corrected_syncs or ()
     yield from own_sync_rows(batch)
 
 

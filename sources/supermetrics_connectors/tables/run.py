@@ -21,9 +21,9 @@ from ..specs import (
 )
 from .destinations import choose_strategy
 from .destinations.modes import WriteMode
-from .destinations.reader import AmongValues, MissingTableError, Reader, StoredTable, read_table
+from .destinations.reader import AmongValues, MissingTableError, Reader, StoredTable, read_tables
 from .destinations.strategy import DestinationStrategy
-from .target import Target, running_pipeline
+from .target import CHANGES_COLUMNS, CHANGES_VIEW, Target, running_pipeline
 
 INTERRUPTED_LOAD = "The load was interrupted: some tables may have been ahead of others until the next run."
 _TICK = timedelta(milliseconds=1)
@@ -92,13 +92,15 @@ class Run:
         return self.strategy.reader(self.target)
 
     def stored(self, spec: TableSpec) -> StoredTable:
-        """What a table holds of the run's teams, read once."""
+        """What a compared table holds of the run's teams, read once: by `read`, if the table is selected."""
         if spec.name not in self._stored:
-            is_read = self.is_compared and spec.name not in self.dropped
-            self._stored[spec.name] = (
-                read_table(self.reader, spec, self.settings.team_ids) if is_read else StoredTable()
-            )
+            self._read([spec])
         return self._stored[spec.name]
+
+    def _read(self, specs: Sequence[TableSpec]) -> None:
+        read = [spec for spec in specs if self.is_compared and spec.name not in self.dropped]
+        self._stored |= {spec.name: StoredTable() for spec in specs}
+        self._stored |= read_tables(self.reader, read, self.settings.team_ids) if read else {}
 
     def rows(
         self, spec: TableSpec, columns: Sequence[str], team_ids: Sequence[int], among: AmongValues | None = None
@@ -113,11 +115,9 @@ class Run:
         """Reads the stored state of every selected table now, over one connection."""
         with self.reader.connected() if self.is_compared else nullcontext():
             self.lost_columns  # noqa: B018 - a cached property: later, the schema has columns of this run
-            for spec in COMPARED_TABLES:
-                if spec.name in self.selected:
-                    self.stored(spec)
+            self._read([spec for spec in COMPARED_TABLES if spec.name in self.selected])
             if TEAM_SYNCS.name in self.selected:
-                self.incomplete_syncs  # noqa: B018 - a cached property, read over this connection
+                self.corrected_syncs  # noqa: B018 - a cached property, read over this connection
 
     def columns(self, spec: TableSpec) -> Mapping[str, str]:
         """The dlt data types of the table's columns at the destination, in lower case; empty for no such table."""
@@ -146,7 +146,12 @@ class Run:
     @property
     def has_tables(self) -> bool:
         """Whether the dataset has any of the source's tables."""
-        return self.target is not None and bool(self.reader.columns())
+        return self.target is not None and not TABLES.keys().isdisjoint(self.reader.columns())
+
+    @property
+    def has_changes_view(self) -> bool:
+        """Whether the view `connector_changes` is known to exist; a role may not see that it does."""
+        return self.is_compared and tuple(self.reader.columns().get(CHANGES_VIEW, ())) == CHANGES_COLUMNS
 
     @property
     def has_duplicates(self) -> bool:
@@ -161,21 +166,33 @@ class Run:
         moments = [moment for history in HISTORIES for moment in self.stored(history).latest.values()]
         return max([self.started_at, *(shift(moment, _TICK) for moment in moments)])
 
+    @property
+    def boundary_hint(self) -> datetime | None:
+        """The boundary, where dlt would not choose the same. dlt stores each schema that a hint makes different."""
+        return None if self.boundary == self.started_at else self.boundary
+
     @cached_property
-    def incomplete_syncs(self) -> list[Record] | None:
-        """Rows that correct syncs whose load never completed; None without a table `team_syncs`."""
+    def corrected_syncs(self) -> list[Record] | None:
+        """Rows that correct syncs: of loads that never completed, and duplicates; None without a table `team_syncs`."""
         if not self.is_compared or TEAM_SYNCS.name in self.dropped:
             return []
         try:
-            stored = self.reader.incomplete_syncs(TEAM_SYNCS, self.settings.team_ids)
+            stored = self.reader.faulty_syncs(TEAM_SYNCS, self.settings.team_ids)
         except MissingTableError:
             return None
-        return [row | {"status": "failed", "error_message": INTERRUPTED_LOAD} for row in stored]
+        corrected: dict[tuple[Any, ...], Record] = {}
+        for row, is_incomplete in stored:
+            key = tuple(row[name] for name in TEAM_SYNCS.key)
+            if is_incomplete:
+                corrected[key] = row | {"status": "failed", "error_message": INTERRUPTED_LOAD}
+            else:
+                corrected.setdefault(key, row)
+        return list(corrected.values())
 
     def is_missing(self, spec: TableSpec) -> bool:
         """Whether a table does not exist."""
         if spec.name == TEAM_SYNCS.name:
-            return self.incomplete_syncs is None
+            return self.corrected_syncs is None
         if spec in COMPARED_TABLES:
             return self.stored(spec).is_missing
         return not self.columns(spec)
@@ -186,7 +203,7 @@ class Run:
         Rows of a table that holds none of these teams have new keys, and so have syncs, unless they correct others.
         """
         if spec is TEAM_SYNCS:
-            return self.strategy.write_mode if self.incomplete_syncs else self.strategy.mode_for_new_keys()
+            return self.strategy.write_mode if self.corrected_syncs else self.strategy.mode_for_new_syncs()
         if spec in COMPARED_TABLES and self.stored(spec).is_empty:
             return self.strategy.mode_for_new_keys()
         return self.strategy.write_mode

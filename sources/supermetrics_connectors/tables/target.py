@@ -19,6 +19,22 @@ from ..specs import TABLES, TableSpec
 TABLE_HINT = "x-supermetrics-table"
 """Hint of a resource and its table: the specification, whatever the user calls resource and table."""
 
+CHANGES_VIEW = "connector_changes"
+CHANGES_COLUMNS = (
+    "team_id",
+    "connector_identifier",
+    "change",
+    "detected_at",
+    "baseline",
+    "name",
+    "updated_at",
+    "previous_updated_at",
+    "paths_added",
+    "paths_removed",
+    "paths_changed",
+)
+"""The columns of the view, in order."""
+
 
 def running_pipeline() -> Any:
     """The active pipeline, or None; `dlt.current.pipeline()` resolves its settings anew each time, for 4 ms."""

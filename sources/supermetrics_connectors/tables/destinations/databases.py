@@ -66,16 +66,14 @@ class _PostgresLocks(TeamLocks):
         from dlt.destinations.exceptions import DatabaseException  # noqa: PLC0415 - this module is imported by every run
 
         # A role may limit its statements and its idle sessions, and this connection waits and idles by design.
-        for setting, value in (
-            ("statement_timeout", "0"),
-            ("idle_session_timeout", "0"),
-            ("lock_timeout", f"{timeout}s"),
-        ):
-            self.client.execute_sql(
-                "SELECT set_config(%s, %s, false) FROM pg_settings WHERE name = %s", setting, value, setting
-            )
+        values = {"statement_timeout": "0", "idle_session_timeout": "0", "lock_timeout": f"{timeout}s"}
         try:
-            self.client.execute_sql("SELECT count(pg_advisory_lock(key)) FROM unnest(%s::bigint[]) AS key", list(keys))
+            self.client.execute_sql(
+                "SELECT set_config(name, value, false) FROM pg_settings"
+                " JOIN unnest(%s, %s) AS wanted (parameter, value) ON name = parameter;"
+                " SELECT count(pg_advisory_lock(key)) FROM unnest(%s::bigint[]) AS key",
+                *(list(values), list(values.values()), list(keys)),
+            )
         except DatabaseException as error:
             if "lock timeout" not in str(error):
                 raise

@@ -1,7 +1,7 @@
 """Reads Delta tables, ends their versions, and deletes duplicates."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from datetime import datetime
 from functools import cached_property
 from typing import Any
@@ -15,9 +15,9 @@ from ...records import Record
 from ...specs import TABLES, VALID_FROM, VALID_TO, TableSpec
 from ..target import Target
 from .reader import (
+    CURRENT_COLUMNS,
     CURRENT_ROW,
     DUPLICATE,
-    HISTORY_COLUMNS,
     LATEST_END,
     AmongValues,
     MissingTableError,
@@ -59,13 +59,21 @@ class DeltaReader:
             found[name] = {field.name.lower(): _data_type(field.type) for field in schema}
         return found
 
-    def current(self, spec: TableSpec, team_ids: Sequence[int]) -> Iterator[pa.Table]:
+    def current(self, specs: Sequence[TableSpec], team_ids: Sequence[int]) -> dict[str, list[pa.Table]]:
         """See `Reader`."""
+        found = {}
+        for spec in specs:
+            with suppress(MissingTableError):
+                found[spec.name] = list(self._current(spec, team_ids))
+        return found
+
+    def _current(self, spec: TableSpec, team_ids: Sequence[int]) -> Iterator[pa.Table]:
         columns = [*_KEY, spec.content_column]
         with self._table(spec) as table:
             of_teams = _is_in(table, "team_id", team_ids)
             if spec.kind != "history":
-                yield _rows(table, columns, of_teams)
+                rows = _rows(table, columns, of_teams)
+                yield _of_kind(rows.append_column("moment", pa.nulls(rows.num_rows)), CURRENT_ROW)
                 return
             rows = _rows(table, [*columns, VALID_FROM, VALID_TO, "_dlt_load_id"], of_teams)
         current = rows.filter(pc.field(VALID_TO).is_null())
@@ -73,7 +81,7 @@ class DeltaReader:
         ends = rows.group_by("team_id").aggregate([(VALID_TO, "max")])
         empty = pa.repeat("", ends.num_rows)
         yield _of_kind(
-            pa.table([ends["team_id"], empty, empty, ends[f"{VALID_TO}_max"]], list(HISTORY_COLUMNS[:4])), LATEST_END
+            pa.table([ends["team_id"], empty, empty, ends[f"{VALID_TO}_max"]], list(CURRENT_COLUMNS[:4])), LATEST_END
         )
         yield _of_kind(_duplicates(rows).select([*columns, VALID_TO]), DUPLICATE)
 
@@ -97,7 +105,7 @@ class DeltaReader:
         for row in rows.group_by(_KEY).aggregate([(column, "max")]).to_pylist():
             yield row["team_id"], row["connector_identifier"], row[f"{column}_max"]
 
-    def incomplete_syncs(self, spec: TableSpec, team_ids: Sequence[int]) -> list[Record]:
+    def faulty_syncs(self, spec: TableSpec, team_ids: Sequence[int]) -> list[tuple[Record, bool]]:
         """See `Reader`."""
         columns = [column.name for column in spec.columns]
         with self._table(spec) as table:
@@ -108,8 +116,7 @@ class DeltaReader:
         recent = rows.filter((pc.field("status") != "failed") & (pc.field("_dlt_load_id") >= recent_load_id()))
         recent = recent.filter(pc.field("_dlt_load_id") > min(completed))
         incomplete = recent.filter(~pc.field("_dlt_load_id").isin(pa.array(sorted(completed), pa.string())))
-        found: list[Record] = incomplete.select(columns).to_pylist()
-        return found
+        return [(row, True) for row in incomplete.select(columns).to_pylist()]
 
     def ended_versions(self, spec: TableSpec, version_ids: Sequence[str], at: datetime) -> pa.Table:
         """The current versions with these ids, with their end; duplicates once.
@@ -169,7 +176,7 @@ class DeltaReader:
 
 def _of_kind(rows: pa.Table, kind: int) -> pa.Table:
     return rows.append_column("row_kind", pa.array([kind] * rows.num_rows, pa.int64())).rename_columns(
-        list(HISTORY_COLUMNS)
+        list(CURRENT_COLUMNS)
     )
 
 

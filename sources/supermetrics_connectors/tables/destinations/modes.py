@@ -43,12 +43,12 @@ class WriteMode:
         """Columns that the mode adds to the table's own."""
         return (DELETED_COLUMN,) if spec.kind == "current" else ()
 
-    def hints(self, spec: TableSpec, boundary: datetime) -> dict[str, Any]:
+    def hints(self, spec: TableSpec, boundary: datetime | None) -> dict[str, Any]:
         """The write disposition and key that dlt is given.
 
         Args:
             spec: The table.
-            boundary: When versions begin and end, UTC.
+            boundary: When versions begin and end, UTC; None for the creation of the load package.
         """
         raise NotImplementedError
 
@@ -56,7 +56,7 @@ class WriteMode:
 class _Mirror(WriteMode):
     name = "mirror"
 
-    def hints(self, spec: TableSpec, boundary: datetime) -> dict[str, Any]:
+    def hints(self, spec: TableSpec, boundary: datetime | None) -> dict[str, Any]:
         if spec.kind == "history":
             return {"write_disposition": {**_SCD2, "boundary_timestamp": boundary}}
         return {"write_disposition": {"disposition": "merge", "strategy": "delete-insert"}, "primary_key": spec.key}
@@ -69,7 +69,7 @@ class _Upsert(WriteMode):
     def steering_columns(self, spec: TableSpec) -> tuple[ColumnSpec, ...]:
         return VALIDITY_COLUMNS if spec.kind == "history" else super().steering_columns(spec)
 
-    def hints(self, spec: TableSpec, boundary: datetime) -> dict[str, Any]:  # noqa: ARG002 - dlt closes no version here
+    def hints(self, spec: TableSpec, boundary: datetime | None) -> dict[str, Any]:  # noqa: ARG002 - dlt closes no version here
         key = ("version_id", VALID_FROM) if spec.kind == "history" else spec.key
         return {"write_disposition": {"disposition": "merge", "strategy": "upsert"}, "primary_key": key}
 
@@ -83,7 +83,7 @@ class _Snapshot(WriteMode):
     def steering_columns(self, spec: TableSpec) -> tuple[ColumnSpec, ...]:
         return () if spec.kind == "log" else (SNAPSHOT_COLUMN,)
 
-    def hints(self, spec: TableSpec, boundary: datetime) -> dict[str, Any]:  # noqa: ARG002 - rows are only appended
+    def hints(self, spec: TableSpec, boundary: datetime | None) -> dict[str, Any]:  # noqa: ARG002 - rows are only appended
         return {"write_disposition": "append", "primary_key": ""}
 
 
@@ -94,7 +94,7 @@ class _Append(_Mirror):
     def steering_columns(self, spec: TableSpec) -> tuple[ColumnSpec, ...]:
         return VALIDITY_COLUMNS if spec.kind == "history" else super().steering_columns(spec)
 
-    def hints(self, spec: TableSpec, boundary: datetime) -> dict[str, Any]:  # noqa: ARG002 - rows are only appended
+    def hints(self, spec: TableSpec, boundary: datetime | None) -> dict[str, Any]:  # noqa: ARG002 - rows are only appended
         return {"write_disposition": "append"} | ({} if spec.kind == "history" else {"primary_key": spec.key})
 
 

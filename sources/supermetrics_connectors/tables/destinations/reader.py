@@ -11,7 +11,6 @@ from datetime import datetime
 from typing import Any, Protocol
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from ...diff import StoredRows
 from ...records import Record, to_utc
@@ -21,8 +20,7 @@ AmongValues = tuple[str, Sequence[Any]]
 """A column, and some values of it."""
 Watermark = tuple[int, str, datetime | None]
 """team_id, connector_identifier, and the latest of some times."""
-CURRENT_COLUMNS = ("team_id", "connector_identifier", "content")
-HISTORY_COLUMNS = (*CURRENT_COLUMNS, "moment", "row_kind")
+CURRENT_COLUMNS = ("team_id", "connector_identifier", "content", "moment", "row_kind")
 """Columns of `Reader.current`, in order."""
 CURRENT_ROW, LATEST_END, DUPLICATE = 1, 0, 2
 """Values of `row_kind`."""
@@ -39,20 +37,17 @@ class Reader(Protocol):
         """Opens one connection for all reads in the block. Yields dlt's client of a database, None for files."""
 
     def columns(self) -> Mapping[str, Mapping[str, str]]:
-        """The dlt data types of existing columns, in lower case, by table and column. Read once.
+        """The dlt data types of existing columns, in lower case, by table and column; also of the view. Read once.
 
         A table without an entry does not exist, or the role may not see its columns.
         """
 
-    def current(self, spec: TableSpec, team_ids: Sequence[int]) -> Iterator[pa.Table]:
-        """Yields `CURRENT_COLUMNS` of each row, and of a history `HISTORY_COLUMNS`.
+    def current(self, specs: Sequence[TableSpec], team_ids: Sequence[int]) -> dict[str, list[pa.Table]]:
+        """Reads `CURRENT_COLUMNS` of the rows of some teams, by table. A table that does not exist has no entry.
 
         A history has rows of three kinds: each current version, with when it began; for each team when its latest
         version ended; and versions that two loads have written, with their end. These are ended ones; where a merge
-        would change every copy, also current ones, with null.
-
-        Raises:
-            MissingTableError: The table does not exist.
+        would change every copy, also current ones, with null. Rows of other tables are current and have no moment.
         """
 
     def rows(
@@ -77,10 +72,11 @@ class Reader(Protocol):
             MissingTableError: The table does not exist.
         """
 
-    def incomplete_syncs(self, spec: TableSpec, team_ids: Sequence[int]) -> list[Record]:
-        """Syncs without a failure whose load dlt has not recorded as completed.
+    def faulty_syncs(self, spec: TableSpec, team_ids: Sequence[int]) -> list[tuple[Record, bool]]:
+        """Syncs without a failure whose load dlt has not recorded as completed, with True; duplicates, with False.
 
-        dlt's `_dlt_loads` says nothing of loads older than its oldest entry, and nothing at all when it is empty.
+        dlt's `_dlt_loads` says nothing of loads older than its oldest entry, and nothing at all when it is empty. Where
+        syncs are not appended there are no duplicates.
 
         Raises:
             MissingTableError: The table does not exist.
@@ -136,18 +132,25 @@ class StoredTable:
         ]
 
 
-def read_table(reader: Reader, spec: TableSpec, team_ids: Sequence[int]) -> StoredTable:
-    """Reads what a table holds of some teams, in one query."""
-    try:
-        parts = [_with_plain_types(part) for part in reader.current(spec, team_ids)]
-    except MissingTableError:
-        return StoredTable(is_missing=True)
+def read_tables(reader: Reader, specs: Sequence[TableSpec], team_ids: Sequence[int]) -> dict[str, StoredTable]:
+    """Reads what tables hold of some teams, by their names; existing ones in one query, where there are queries."""
+    found = reader.current(specs, team_ids)
+    return {
+        spec.name: _stored_table(found.pop(spec.name), spec) if spec.name in found else StoredTable(is_missing=True)
+        for spec in specs
+    }
+
+
+def _stored_table(parts: list[pa.Table], spec: TableSpec) -> StoredTable:
+    import pyarrow.compute as pc  # noqa: PLC0415 - takes as long to import as the rest of pyarrow
+
     if not parts:
         return StoredTable()
-    found = pa.concat_tables(parts, promote_options="default")  # a part with only nulls has no type
+    # a part with only nulls has no type
+    found = pa.concat_tables(map(_with_plain_types, parts), promote_options="default")
     is_history = spec.kind == "history"
-    rows = found.filter(pc.equal(found["row_kind"], CURRENT_ROW)) if is_history else found
-    rows = rows.select(CURRENT_COLUMNS).sort_by("team_id").combine_chunks()
+    rows = found.filter(pc.equal(found["row_kind"], CURRENT_ROW))
+    rows = rows.select(CURRENT_COLUMNS[:3]).sort_by("team_id").combine_chunks()
     slices, start = {}, 0
     if rows.num_rows:
         teams = pc.run_end_encode(rows["team_id"].combine_chunks())
@@ -172,10 +175,8 @@ def _latest_moments(found: pa.Table) -> dict[int, datetime]:
 
 def _with_plain_types(table: pa.Table) -> pa.Table:
     """The columns in the same types for every driver: text has several Arrow types, and numbers several sizes."""
-    names = HISTORY_COLUMNS[: table.num_columns]
     types = (pa.int64(), pa.string(), pa.string(), None, pa.int64())
     columns = [
-        column if type_ is None else column.cast(type_)
-        for column, type_ in zip(table.columns, types[: table.num_columns], strict=True)
+        column if type_ is None else column.cast(type_) for column, type_ in zip(table.columns, types, strict=True)
     ]
-    return pa.table(columns, names=names)
+    return pa.table(columns, names=CURRENT_COLUMNS)

@@ -3,7 +3,7 @@
 import logging
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta, timezone
 from functools import cached_property
 from itertools import islice
@@ -14,7 +14,7 @@ from dlt.destinations.exceptions import DatabaseTransientException, DatabaseUnde
 
 from ...records import Record, to_utc
 from ...specs import VALID_FROM, VALID_TO, TableSpec
-from ..target import Target
+from ..target import CHANGES_VIEW, Target
 from .reader import CURRENT_ROW, DUPLICATE, LATEST_END, AmongValues, MissingTableError, Watermark
 
 logger = logging.getLogger(__name__)
@@ -72,6 +72,7 @@ class SqlReader:
     @cached_property
     def _columns(self) -> dict[str, dict[str, str]]:
         names = {table: name for name, table in self.target.tables.items()}
+        names[self.target.table(CHANGES_VIEW)] = CHANGES_VIEW
         with self.connected() as client:
             return {
                 names[table]: {column.lower(): str(hints.get("data_type", "text")) for column, hints in columns.items()}
@@ -79,36 +80,62 @@ class SqlReader:
                 if columns
             }
 
-    def current(self, spec: TableSpec, team_ids: Sequence[int]) -> Iterator[pa.Table]:
-        """See `Reader`."""
-        teams = _in_teams(team_ids)
+    def current(self, specs: Sequence[TableSpec], team_ids: Sequence[int]) -> dict[str, list[pa.Table]]:
+        """See `Reader`. One query reads the tables that certainly exist: each query takes up to a second."""
+        visible = [spec for spec in specs if spec.name in self._columns]
+        # a history first, from which PostgreSQL takes the type of the moment that other tables do not have
+        visible.sort(key=lambda spec: spec.kind != "history")
+        found: dict[str, list[pa.Table]] = {}
+        for some in (visible, *([spec] for spec in specs if spec not in visible)):
+            with suppress(MissingTableError):
+                found |= self._current(some, team_ids) if some else {}
+        return found
+
+    def _current(self, specs: Sequence[TableSpec], team_ids: Sequence[int]) -> dict[str, list[pa.Table]]:
+        import pyarrow.compute as pc  # noqa: PLC0415 - takes as long to import as the rest of pyarrow
+
+        def ask(client: Any) -> list[pa.Table]:
+            selects = [
+                self._named(client, spec, self._current_sql(spec, place, _in_teams(team_ids)))
+                for place, spec in enumerate(specs)
+            ]
+            with client.execute_query(" UNION ALL ".join(selects)) as cursor, warnings.catch_warnings():
+                # DuckDB 2 warns of a faster way to read Arrow, which dlt does not take
+                warnings.filterwarnings("ignore", "Arrow output on a DB-API result", UserWarning)
+                return list(cursor.iter_arrow(chunk_size=CHUNK_ROWS))
+
+        parts = self._asked(specs, ask)
+        if len(specs) == 1:
+            return {specs[0].name: [part.remove_column(part.num_columns - 1) for part in parts]}
+        found: dict[str, list[pa.Table]] = {spec.name: [] for spec in specs}
+        while parts:
+            part = parts.pop(0)
+            places = part[part.num_columns - 1]
+            rows = part.remove_column(part.num_columns - 1)
+            for place, spec in enumerate(specs):
+                found[spec.name].append(rows.filter(pc.equal(places, place)))
+        return found
+
+    def _current_sql(self, spec: TableSpec, place: int, teams: str) -> str:
         content = f"{{{spec.content_column}}}" if self._has_column(spec, spec.content_column) else "''"
         row = f"SELECT {{team_id}}, {{connector_identifier}}, {content} AS content"
-        if spec.kind == "history":
-            sql = (
-                f"{row}, {{{VALID_FROM}}} AS moment, {CURRENT_ROW} AS row_kind FROM {{table}}"  # noqa: S608 - our own names and checked ids
-                f" WHERE {{{VALID_TO}}} IS NULL AND {teams}"
-                f" UNION ALL SELECT {{team_id}}, '', '', MAX({{{VALID_TO}}}), {LATEST_END} FROM {{table}}"
-                f" WHERE {teams} GROUP BY {{team_id}}"
-                f" UNION ALL SELECT {{team_id}}, '', '', {{{VALID_TO}}}, {DUPLICATE} FROM {{table}}"
-                f" WHERE {{{VALID_TO}}} IS NOT NULL AND {teams} GROUP BY {{team_id}}, {CONTENT_ID}, {{{VALID_TO}}}"
-                " HAVING COUNT(DISTINCT {_dlt_load_id}) > 1"
-            )
-        else:
-            sql = f"{row} FROM {{table}} WHERE {teams}"
-        yield from self._query(spec, sql)
+        if spec.kind != "history":
+            return f"{row}, NULL AS moment, {CURRENT_ROW} AS row_kind, {place} AS place FROM {{table}} WHERE {teams}"
+        return (
+            f"{row}, {{{VALID_FROM}}} AS moment, {CURRENT_ROW} AS row_kind, {place} AS place FROM {{table}}"  # noqa: S608 - our own names and checked ids
+            f" WHERE {{{VALID_TO}}} IS NULL AND {teams}"
+            f" UNION ALL SELECT {{team_id}}, '', '', MAX({{{VALID_TO}}}), {LATEST_END}, {place} FROM {{table}}"
+            f" WHERE {teams} GROUP BY {{team_id}}"
+            f" UNION ALL SELECT {{team_id}}, '', '', {{{VALID_TO}}}, {DUPLICATE}, {place} FROM {{table}}"
+            f" WHERE {{{VALID_TO}}} IS NOT NULL AND {teams} GROUP BY {{team_id}}, {CONTENT_ID}, {{{VALID_TO}}}"
+            " HAVING COUNT(DISTINCT {_dlt_load_id}) > 1"
+        )
 
     def rows(
         self, spec: TableSpec, columns: Sequence[str], team_ids: Sequence[int], among: AmongValues | None = None
     ) -> Iterator[Record]:
         """See `Reader`."""
-        documents = {column.name for column in spec.columns if column.is_json}
-        selected = ", ".join(
-            (self._json_text if name in documents else "{}").format(f"{{{name}}}")
-            if self._has_column(spec, name)
-            else f"NULL AS {{{name}}}"
-            for name in columns
-        )
+        selected = self._selected(spec, columns)
         sql = f"SELECT {selected} FROM {{table}} WHERE {_in_teams(team_ids)}"  # noqa: S608 - our own names and checked ids
         if spec.kind == "history":
             sql += f" AND {{{VALID_TO}}} IS NULL"
@@ -133,18 +160,24 @@ class SqlReader:
         for team_id, identifier, value in self._rows(spec, sql):
             yield team_id, identifier, to_utc(value)
 
-    def incomplete_syncs(self, spec: TableSpec, team_ids: Sequence[int]) -> list[Record]:
+    def faulty_syncs(self, spec: TableSpec, team_ids: Sequence[int]) -> list[tuple[Record, bool]]:
         """See `Reader`."""
         columns = [column.name for column in spec.columns]
         present = [name for name in columns if self._has_column(spec, name)]
-        loads = "SELECT {load_id} FROM {loads} WHERE {status} = 0"
+        selected = self._selected(spec, present)
+        names = ", ".join(f"{{{name}}}" for name in present)
+        recent = f"FROM {{table}} WHERE {_in_teams(team_ids)} AND {{_dlt_load_id}} >= '{recent_load_id()}'"
         sql = (
-            f"SELECT {', '.join(f'{{{name}}}' for name in present)} FROM {{table}}"  # noqa: S608 - our own names and checked ids
-            f" WHERE {{status}} <> 'failed' AND {_in_teams(team_ids)} AND {{_dlt_load_id}} >= '{recent_load_id()}'"
-            f" AND {{_dlt_load_id}} NOT IN ({loads})"
+            f"SELECT {selected}, 1 AS is_incomplete {recent} AND {{status}} <> 'failed'"  # noqa: S608 - our own names and checked ids
+            " AND {_dlt_load_id} NOT IN (SELECT {load_id} FROM {loads} WHERE {status} = 0)"
             " AND {_dlt_load_id} > (SELECT MIN({load_id}) FROM {loads})"
+            f" UNION ALL SELECT {selected}, 0 FROM (SELECT {names},"
+            f" COUNT(*) OVER (PARTITION BY {{team_id}}, {{started_at}}) AS copies {recent}) AS counted WHERE copies > 1"
         )
-        return [dict.fromkeys(columns) | dict(zip(present, row, strict=True)) for row in self._rows(spec, sql)]
+        return [
+            (dict.fromkeys(columns) | dict(zip(present, row, strict=True)), bool(is_incomplete))
+            for *row, is_incomplete in self._rows(spec, sql)
+        ]
 
     def delete_duplicates(self, spec: TableSpec, row_in_list: str = "{}") -> None:
         """Deletes ended versions of a history that an earlier load has written too, with the same end.
@@ -167,36 +200,38 @@ class SqlReader:
         literal = capabilities.format_datetime_literal or capabilities.generic_capabilities().format_datetime_literal
         return str(literal(moment, capabilities.timestamp_precision, no_tz=not capabilities.supports_tz_aware_datetime))
 
+    def _selected(self, spec: TableSpec, columns: Sequence[str]) -> str:
+        """A SELECT's columns: JSON as text, and null for columns that the table does not have."""
+        documents = {column.name for column in spec.columns if column.is_json}
+        return ", ".join(
+            (self._json_text if name in documents else "{}").format(f"{{{name}}}")
+            if self._has_column(spec, name)
+            else f"NULL AS {{{name}}}"
+            for name in columns
+        )
+
     def _has_column(self, spec: TableSpec, name: str) -> bool:
         """Whether a column may be read; also where the role may not see which columns there are."""
         columns = self._columns.get(spec.name)
         return columns is None or self.target.column(name).lower() in columns
 
     def _rows(self, spec: TableSpec, sql: str, *values: Any) -> Sequence[Sequence[Any]]:
-        return self._asked(spec, lambda client: client.execute_sql(self._named(client, spec, sql), *values) or ())
+        return self._asked([spec], lambda client: client.execute_sql(self._named(client, spec, sql), *values) or ())
 
-    def _query(self, spec: TableSpec, sql: str) -> list[pa.Table]:
-        def ask(client: Any) -> list[pa.Table]:
-            with client.execute_query(self._named(client, spec, sql)) as cursor, warnings.catch_warnings():
-                # DuckDB 2 warns of a faster way to read Arrow, which dlt does not take
-                warnings.filterwarnings("ignore", "Arrow output on a DB-API result", UserWarning)
-                return list(cursor.iter_arrow(chunk_size=CHUNK_ROWS))
-
-        return self._asked(spec, ask)
-
-    def _asked(self, spec: TableSpec, ask: Callable[[Any], T]) -> T:
+    def _asked(self, specs: Sequence[TableSpec], ask: Callable[[Any], T]) -> T:
         """Runs a query; a second time over a new connection, where the database says that it may succeed then."""
         try:
             try:
                 with self.connected() as client:
                     return ask(client.sql_client)
             except DatabaseTransientException as error:
-                logger.info("%s could not be read, a new connection is tried: %s", spec.name, error)
+                names = ", ".join(spec.name for spec in specs)
+                logger.info("%s could not be read, a new connection is tried: %s", names, error)
                 self._client, self._is_connected = None, False
                 with self.connected() as client:
                     return ask(client.sql_client)
         except DatabaseUndefinedRelation:
-            raise MissingTableError(spec.name) from None
+            raise MissingTableError(specs[0].name) from None
 
     def _named(self, client: Any, spec: TableSpec, sql: str) -> str:
         """Replaces names in braces by names as the destination writes them: in MySQL `change` is a reserved word."""

@@ -64,13 +64,17 @@ class DestinationStrategy:
         """The mode for rows whose keys no stored row has."""
         return APPEND if self.appends_new_keys and self.mode is MIRROR else self.write_mode
 
-    def hints(self, spec: TableSpec, mode: WriteMode, boundary: datetime) -> dict[str, Any]:
+    def mode_for_new_syncs(self) -> WriteMode:
+        """The mode for syncs of this run. Duplicates, of a file that is loaded twice, are replaced by the next run."""
+        return APPEND if self.mode is MIRROR else self.write_mode
+
+    def hints(self, spec: TableSpec, mode: WriteMode, boundary: datetime | None) -> dict[str, Any]:
         """The arguments of `dlt.mark.make_hints` for a table.
 
         Args:
             spec: The table.
             mode: How its rows are written.
-            boundary: When versions begin and end, UTC.
+            boundary: When versions begin and end, UTC; None for the creation of the load package.
         """
         columns: dict[str, dict[str, Any]] = {}
         for column in (*spec.columns, *mode.steering_columns(spec)):
