@@ -63,7 +63,7 @@ def changes_view_columns(client: Any, name: str = CHANGES_VIEW) -> list[str] | N
         return None
 
 
-def create_view(client: Any, strategy: DestinationStrategy, target: Target) -> bool:
+def create_view(client: Any, strategy: DestinationStrategy, target: Target, *, replaces: bool = False) -> bool:
     """Creates `connector_changes` where it does not exist. A view or table of the user's is left alone.
 
     A view that cannot be created is a warning: the tables are right without it.
@@ -72,6 +72,7 @@ def create_view(client: Any, strategy: DestinationStrategy, target: Target) -> b
         client: dlt's SQL client of the dataset, connected.
         strategy: How the dataset is written.
         target: The tables.
+        replaces: Whether an existing view of ours is replaced, as it may read tables of earlier names.
 
     Returns:
         Whether the view exists now and is ours.
@@ -84,7 +85,8 @@ def create_view(client: Any, strategy: DestinationStrategy, target: Target) -> b
             is_ours = existing == list(CHANGES_COLUMNS)
             if not is_ours:
                 logger.info("%s is not a view of this source and is left alone; `changes` needs no view", name)
-            return is_ours
+            if not is_ours or not replaces:
+                return is_ours
         sql = changes_query(
             lambda table: strategy.view_table_name(client, target.table(table)),
             client.escape_column_name,
@@ -99,8 +101,8 @@ def create_view(client: Any, strategy: DestinationStrategy, target: Target) -> b
 def create_changes_view(pipeline: Any, schema_name: str | None = None) -> bool:
     """Creates the view `connector_changes` in a pipeline's dataset. Call it after `pipeline.run`.
 
-    The view needs the tables `connector_versions`, `connector_configurations` and `team_syncs`. Nothing happens where
-    it already exists, and a view or table of your own under that name is left alone.
+    The view needs the tables `connector_versions`, `connector_configurations` and `team_syncs`. An existing view is
+    replaced, as it may read tables of earlier names. A view or table of your own under that name is left alone.
 
     Args:
         pipeline: The dlt pipeline that has loaded the source.
@@ -114,7 +116,7 @@ def create_changes_view(pipeline: Any, schema_name: str | None = None) -> bool:
     if not isinstance(client := target.client(), SqlJobClientBase):
         return False
     with client.sql_client as sql_client:
-        return create_view(sql_client, strategy, target)
+        return create_view(sql_client, strategy, target, replaces=True)
 
 
 def deduplicate(pipeline: Any, schema_name: str | None = None) -> int:

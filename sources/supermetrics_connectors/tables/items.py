@@ -27,7 +27,7 @@ MAX_ITEM_BYTES = 4 * 2**20
 
 
 def items(run: Run, spec: TableSpec, rows: list[Record], mode: WriteMode | None = None) -> Iterator[Any]:
-    """Yields the rows as Arrow tables; none for no rows, unless the table is yet to be created.
+    """Yields the rows as Arrow tables; none for no rows, unless the table or one of its columns is missing.
 
     Args:
         run: The run.
@@ -39,7 +39,8 @@ def items(run: Run, spec: TableSpec, rows: list[Record], mode: WriteMode | None 
     stored = run.columns(spec) if run.is_compared else {}
     is_missing = run.is_compared and run.is_missing(spec)
     is_created = is_missing if run.is_compared else not known
-    if not rows and not (run.load_id and is_created):
+    lost = run.lost_columns.get(spec.name)
+    if not rows and not (run.load_id and (is_created or lost)):
         return
     mode = mode or run.mode(spec)
     logger.info("%s: %s rows to be written, mode %s", spec.name, len(rows), mode.name)
@@ -50,7 +51,7 @@ def items(run: Run, spec: TableSpec, rows: list[Record], mode: WriteMode | None 
     hints = run.strategy.hints(spec, mode, run.boundary_hint if spec.kind == "history" else None)
     added_json = {name for name in table.column_names if types.get(name) == "json"} - set(schema.names)
     hints["columns"] |= {name: {"data_type": run.strategy.json_type} for name in added_json}
-    if (is_missing and run.has_tables) or run.lost_columns.get(spec.name):
+    if (is_missing and run.has_tables) or lost:
         # dlt creates missing tables and columns only for a schema that it has not stored before
         hints["additional_table_hints"] |= {"x-missing-in": run.load_id}
     yield from marked(run, spec, table, hints)

@@ -14,7 +14,7 @@ from dlt.extract import DltResource
 from dlt.extract.exceptions import CurrentSourceNotAvailable, DataItemRequiredForDynamicTableHints
 
 from ..exceptions import SupermetricsConfigurationError
-from ..specs import CONNECTORS, HISTORIES, SNAPSHOT_COLUMN, TABLES, VALID_FROM, VALID_TO
+from ..specs import CONNECTORS, DELETED_COLUMN, HISTORIES, SNAPSHOT_COLUMN, TABLES, VALID_FROM, VALID_TO
 from .destinations.strategy import MODE_HINT
 from .items import adds_dlt_id
 from .run import Run
@@ -60,6 +60,7 @@ def declared_tables() -> DeclaredTables:
     """
     tables: dict[str, tuple[DltResource, Any]] = {}
     handles_failed_jobs = is_dry_run = False
+    fed_by_listings = _fed_by_listings()
     for resource in _resources():
         try:
             table: Any = resource.compute_table_schema()
@@ -71,6 +72,12 @@ def declared_tables() -> DeclaredTables:
         spec = table.get(TABLE_HINT)
         if resource.name == "listings" and spec is None:
             handles_failed_jobs, is_dry_run = bool(table.get(HANDLES_FAILED_JOBS)), resource.selected
+        if spec is None and resource.name in fed_by_listings:
+            raise SupermetricsConfigurationError(
+                f"The resource {resource.name!r} takes its items from this source and is none of its tables. The items "
+                "are differences from the stored tables, and not all rows: load the source, then read its tables. If "
+                f"it was one of them, keep its table hint {TABLE_HINT!r}"
+            )
         if spec is None or not resource.selected:
             continue
         if spec in tables:
@@ -80,6 +87,10 @@ def declared_tables() -> DeclaredTables:
             )
         tables[spec] = resource, table
     resources = list(tables.values())
+    if is_dry_run and not handles_failed_jobs:
+        raise SupermetricsConfigurationError(
+            "The resource 'listings' feeds the tables of the source and has none itself. Leave it deselected"
+        )
     if is_dry_run:
         return DeclaredTables(resources, {}, frozenset(TABLES), handles_failed_jobs)
     names = {spec: table["name"] for spec, (_, table) in tables.items() if table["name"] != spec}
@@ -93,6 +104,18 @@ def _resources() -> Iterable[DltResource]:
         return []
 
 
+def _fed_by_listings() -> set[str]:
+    """The names of the resources whose items come from `listings`, directly or through other resources."""
+    try:
+        parents = {child: parent for parent, child in dlt.current.source().resources.selected_dag}
+    except CurrentSourceNotAvailable:
+        return set()
+    fed = {child for child, parent in parents.items() if parent == "listings"} - {"listings"}
+    while more := {child for child, parent in parents.items() if parent in fed} - fed:
+        fed |= more
+    return fed
+
+
 def check(run: Run, declared: DeclaredTables) -> None:
     """Refuses a run that would end with wrong tables.
 
@@ -101,7 +124,8 @@ def check(run: Run, declared: DeclaredTables) -> None:
     """
     if run.target is None:
         return
-    _refuse_changed_resources(declared)
+    _refuse_changed_resources(declared, run.target)
+    _refuse_tables_of_one_name(declared, run.target)
     _refuse_renamed_columns(run.target)
     if not declared.handles_failed_jobs:
         _refuse_ignored_failures()
@@ -118,10 +142,11 @@ def check(run: Run, declared: DeclaredTables) -> None:
         _refuse_new_row_ids(run)
 
 
-def _refuse_changed_resources(declared: DeclaredTables) -> None:
-    """Rows are differences from the stored table: another disposition or an incremental cursor would lose some."""
-    for resource, table in declared.resources:
-        incremental = resource.incremental
+def _refuse_changed_resources(declared: DeclaredTables, target: Target) -> None:
+    """Rows are differences from the stored table: other hints of the merge, or a cursor, would lose some."""
+    listings = [(each, None) for each in _resources() if each.name == "listings"]
+    for resource, table in (*listings, *declared.resources):
+        incremental: Any = resource.incremental
         if incremental is not None and getattr(incremental, "incremental", incremental) is not None:
             raise SupermetricsConfigurationError(
                 f"The resource {resource.name!r} has an incremental cursor. It is not needed: the source compares "
@@ -129,6 +154,8 @@ def _refuse_changed_resources(declared: DeclaredTables) -> None:
                 "edit on the same date is lost, and so are removals. Remove the incremental hint; team_syncs has "
                 "latest_updated_at for downstream models"
             )
+        if table is None:
+            continue
         given = table.get("write_disposition")
         if given != "merge" and table.get(MODE_HINT) != given:
             raise SupermetricsConfigurationError(
@@ -136,7 +163,46 @@ def _refuse_changed_resources(declared: DeclaredTables) -> None:
                 "what differs from the table, so that another one would lose rows or duplicate them. Leave it out; "
                 "full_refresh=True writes all rows again, and snapshot=True appends each run's full listing"
             )
-        _refuse_lossy_contracts(dlt.current.source_schema(), resource, table)
+        if table.get("parent"):
+            raise SupermetricsConfigurationError(
+                f"The resource {resource.name!r} has the parent table {table['parent']!r}. Its rows are merged by "
+                "a key of their own: remove parent_table_name"
+            )
+        _refuse_changed_merges(resource, table, target)
+        _refuse_lossy_contracts(target.schema, resource, table)
+
+
+def _refuse_changed_merges(resource: DltResource, table: Any, target: Target) -> None:
+    """Column hints that make dlt delete or leave out other rows than the source does, also those of stored schemas."""
+    spec = TABLES[table[TABLE_HINT]]
+    stored: Any = target.schema.tables.get(target.table(spec), {}).get("columns", {})
+    for columns in (table.get("columns", {}), stored):
+        for name, hints in columns.items():
+            steering = [hint for hint in ("merge_key", "hard_delete", "dedup_sort") if hints.get(hint)]
+            if steering and name != DELETED_COLUMN.name:
+                raise SupermetricsConfigurationError(
+                    f"The column {name!r} of {resource.name!r} has the hint {steering[0]}. The source decides "
+                    "which rows are merged and deleted, and dlt would delete others: remove the hint"
+                )
+    optional = {column.name for column in spec.columns if not column.required} - set(spec.key)
+    strict = [name for name, hints in table.get("columns", {}).items() if hints.get("nullable") is False]
+    if strict := [name for name in strict if name in optional]:
+        raise SupermetricsConfigurationError(
+            f"The column {strict[0]!r} of {resource.name!r} is declared as not nullable, but the API may leave it out: "
+            "remove nullable=False"
+        )
+
+
+def _refuse_tables_of_one_name(declared: DeclaredTables, target: Target) -> None:
+    writers: dict[str, str] = {}
+    for resource, table in declared.resources:
+        name = target.table(table["name"])
+        if name in writers:
+            raise SupermetricsConfigurationError(
+                f"The resources {writers[name]!r} and {resource.name!r} write the same table {name}. Each needs a "
+                "table of its own: give table_name to single resources, and not to the whole run"
+            )
+        writers[name] = resource.name
 
 
 def _refuse_lossy_contracts(schema: Schema, resource: DltResource, table: Any) -> None:
@@ -171,7 +237,7 @@ def _refuse_ignored_failures() -> None:
         raise SupermetricsConfigurationError(
             "dlt's setting [load] raise_on_failed_jobs is false: a load would count as complete although the "
             "destination refused a table. Set it to true for this pipeline, such as with "
-            "[pipelines.NAME.load] raise_on_failed_jobs = true"
+            "[NAME.load] raise_on_failed_jobs = true, with the pipeline's name"
         )
 
 
@@ -195,7 +261,8 @@ def _refuse_lost_keys(run: Run, target: Target) -> None:
         if missing := [column for column in needed if stored and target.column(column).lower() not in stored]:
             raise SupermetricsConfigurationError(
                 f"The table {target.table(spec)} has no column {', '.join(missing)}, without which its rows cannot be "
-                "identified or compared with the API. Restore the column, or drop the table and load again"
+                "identified or compared with the API. Restore the column, or drop the table and load again. If the "
+                "table belongs to another program, load into another dataset or set another table_name"
             )
 
 

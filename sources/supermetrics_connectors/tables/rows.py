@@ -156,7 +156,7 @@ def sync_rows(batch: ListingBatch) -> Iterator[Record]:
 
 def own_sync_rows(batch: ListingBatch) -> Iterator[Record]:
     """Rows for `team_syncs`, one per listing. With optional tables they wait for the last result of the run."""
-    rows = [_sync_row_of(team) for team in batch.teams]
+    rows = [_sync_row_of(batch.run, team) for team in batch.teams]
     if batch.optional is None:
         yield from rows
         return
@@ -165,13 +165,16 @@ def own_sync_rows(batch: ListingBatch) -> Iterator[Record]:
         yield from batch.optional.complete_sync_rows()
 
 
-def _sync_row_of(team: TeamDiff) -> Record:
+def _sync_row_of(run: Run, team: TeamDiff) -> Record:
+    """The sync of a listing. A table that is not selected was not compared, so its counts are null."""
     row = sync_row(team.listing)
-    if not team.listing.error:
-        connectors = team.of(CONNECTORS)
-        row["connectors_changed"], row["connectors_removed"] = len(connectors.upserted), len(connectors.deleted)
-        if team.listing.has_configurations:
-            row["configurations_changed"] = len(team.of(CONNECTOR_CONFIGURATIONS).upserted)
+    if team.listing.error:
+        return row
+    if CONNECTORS.name in run.selected:
+        diff = team.of(CONNECTORS)
+        row["connectors_changed"], row["connectors_removed"] = len(diff.upserted), len(diff.deleted)
+    if team.listing.has_configurations and CONNECTOR_CONFIGURATIONS.name in run.selected:
+        row["configurations_changed"] = len(team.of(CONNECTOR_CONFIGURATIONS).upserted)
     return row
 
 

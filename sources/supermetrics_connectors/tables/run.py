@@ -134,13 +134,16 @@ class Run:
 
     @cached_property
     def lost_columns(self) -> Mapping[str, list[str]]:
-        """Columns that existing tables lack, by table: somebody dropped or renamed them, or they are declared since."""
+        """Columns that existing tables lack, by table: somebody dropped or renamed them.
+
+        A column that the user's own `add_map` leaves out was never written, and dlt's schema does not know it.
+        """
         lost: dict[str, list[str]] = {}
         for name in self.selected if self.is_compared else ():
             stored, known = self.columns(TABLES[name]), self.known_columns(TABLES[name])
-            expected = [column.name for column in TABLES[name].columns]
-            expected += [column for column, hints in known.items() if "data_type" in hints]
-            lost[name] = [each for each in dict.fromkeys(expected) if stored and each.lower() not in stored]
+            written = [column for column, hints in known.items() if "data_type" in hints]
+            expected = written or [column.name for column in TABLES[name].columns]
+            lost[name] = [each for each in expected if stored and each.lower() not in stored]
         return lost
 
     @property

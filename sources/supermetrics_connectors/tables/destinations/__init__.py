@@ -7,20 +7,18 @@ from dlt.common.configuration.container import Container
 from dlt.common.destination import Destination, DestinationCapabilitiesContext
 
 from ...exceptions import SupermetricsConfigurationError
-from .databases import EXACT_TEXT, PostgresStrategy, ReplaceViewStrategy, SqlalchemyStrategy
+from .databases import EXACT_TEXT, DuckDbStrategy, PostgresStrategy, ReplaceViewStrategy, SqlalchemyStrategy
 from .delta_strategy import DeltaStrategy
 from .modes import SNAPSHOT
 from .strategy import DestinationStrategy
 
-_CAST_JSON = "cast('{}' as json)"
-
 # By the name of dlt's destination, and of the table format where that matters. File formats are the fastest ones for
 # Arrow tables that the destination accepts for every column; None leaves the choice to dlt, where staging decides.
 STRATEGIES: dict[str, DestinationStrategy] = {
-    "duckdb": ReplaceViewStrategy(json_constant=_CAST_JSON),
+    "duckdb": DuckDbStrategy(),
     # the command line's own: it starts every run anew, where dlt would load a file again after a kill
-    "duckdb_file": ReplaceViewStrategy(json_constant=_CAST_JSON, appends_new_keys=True),
-    "ducklake": ReplaceViewStrategy(json_constant=_CAST_JSON),
+    "duckdb_file": DuckDbStrategy(appends_new_keys=True),
+    "ducklake": DuckDbStrategy(),
     "postgres": PostgresStrategy(),
     "sqlalchemy": SqlalchemyStrategy(table_hints={EXACT_TEXT: True}),
     "filesystem, delta": DeltaStrategy(),

@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from ...exceptions import SupermetricsConfigurationError
 from ..target import Target
 from .strategy import DestinationStrategy, TeamLocks
 
@@ -20,6 +22,23 @@ class ReplaceViewStrategy(DestinationStrategy):
         del columns
         client.execute_sql(f"CREATE OR REPLACE VIEW {client.make_qualified_table_name(name)} AS {sql}")
         return True
+
+
+@dataclass(frozen=True)
+class DuckDbStrategy(ReplaceViewStrategy):
+    """DuckDB, which refuses `supermetrics.connectors` if a file and a dataset are called `supermetrics`."""
+
+    json_constant: str = "cast('{}' as json)"
+
+    def check_tables(self, client: Any, target: Target) -> None:
+        """See `DestinationStrategy`."""
+        del target
+        file = str(getattr(client.credentials, "database", ""))
+        if Path(file.partition("?")[0]).stem == client.dataset_name:
+            raise SupermetricsConfigurationError(
+                f"The DuckDB file {file!r} and the dataset {client.dataset_name!r} have one name, which DuckDB calls "
+                "ambiguous. Rename one of them, or the pipeline if the file is named after it"
+            )
 
 
 @dataclass(frozen=True)
