@@ -94,27 +94,22 @@ class SqlReader:
     def _current(self, specs: Sequence[TableSpec], team_ids: Sequence[int]) -> dict[str, list[pa.Table]]:
         import pyarrow.compute as pc  # noqa: PLC0415 - takes as long to import as the rest of pyarrow
 
-        def ask(client: Any) -> list[pa.Table]:
-            selects = [
-                self._named(client, spec, self._current_sql(spec, place, _in_teams(team_ids)))
-                for place, spec in enumerate(specs)
-            ]
+        def ask(client: Any) -> dict[str, list[pa.Table]]:
+            teams = _in_teams(team_ids)
+            selects = (
+                self._named(client, spec, self._current_sql(spec, place, teams)) for place, spec in enumerate(specs)
+            )
+            found: dict[str, list[pa.Table]] = {spec.name: [] for spec in specs}
             with client.execute_query(" UNION ALL ".join(selects)) as cursor, warnings.catch_warnings():
                 # DuckDB 2 warns of a faster way to read Arrow, which dlt does not take
                 warnings.filterwarnings("ignore", "Arrow output on a DB-API result", UserWarning)
-                return list(cursor.iter_arrow(chunk_size=CHUNK_ROWS))
+                for part in cursor.iter_arrow(chunk_size=CHUNK_ROWS):
+                    rows, places = part.select(range(part.num_columns - 1)), part[part.num_columns - 1]
+                    for place, spec in enumerate(specs):
+                        found[spec.name].append(rows.filter(pc.equal(places, place)))
+            return found
 
-        parts = self._asked(specs, ask)
-        if len(specs) == 1:
-            return {specs[0].name: [part.remove_column(part.num_columns - 1) for part in parts]}
-        found: dict[str, list[pa.Table]] = {spec.name: [] for spec in specs}
-        while parts:
-            part = parts.pop(0)
-            places = part[part.num_columns - 1]
-            rows = part.remove_column(part.num_columns - 1)
-            for place, spec in enumerate(specs):
-                found[spec.name].append(rows.filter(pc.equal(places, place)))
-        return found
+        return self._asked(specs, ask)
 
     def _current_sql(self, spec: TableSpec, place: int, teams: str) -> str:
         content = f"{{{spec.content_column}}}" if self._has_column(spec, spec.content_column) else "''"
