@@ -650,7 +650,7 @@ def run_writers(place: Place, sandbox: Sandbox, shares: list[list[int]], code: s
         )
         for number, share in enumerate(shares)
     ]
-    failures = [process.communicate(timeout=150)[1] for process in running]
+    failures = [process.communicate(timeout=400)[1] for process in running]
     codes = [process.returncode for process in running]
     assert not any(codes), [text for text, code in zip(failures, codes, strict=True) if code]
 
