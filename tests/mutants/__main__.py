@@ -1,4 +1,4 @@
-"""Mutation tests of what must not break: `make mutants`. What it does and what survives is in docs/mutants.md."""
+"""Mutation tests of what must not break: `make mutants`. CONTRIBUTING.md lists the modules."""
 
 import json
 import os
@@ -33,7 +33,7 @@ def main() -> int:
 
 
 def tried(config: Path, copy: Path) -> Iterator[list[dict[str, Any]]]:
-    """What became of each mutant of one module: the mutant and its result."""
+    """Yields each mutant of one module with its result."""
     session = f"{config.stem}.sqlite"
     ours = os.pathsep.join(str(copy / each) for each in ("sources", "pipelines", "."))  # before what is installed
     program = Path(sys.executable).parent
