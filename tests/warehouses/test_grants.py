@@ -72,13 +72,13 @@ def connectors(sandbox: Sandbox) -> None:
 def test_a_role_that_may_create_schemas(owner: Place, sandbox: Sandbox, caplog: pytest.LogCaptureFixture) -> None:
     """The load creates all tables, the view, and columns for added fields."""
     caplog.set_level(logging.WARNING)
-    execute(owner, grants(owner, "makes schemas and tables"))
+    execute(owner, grants(owner, "creates schemas and tables"))
     loader = as_loader(owner)
     loader.load(sandbox)
     sandbox.edit_connector(TEAM, "A", added=1)
     changes(loader, sandbox)
     assert loader.rows("connector_changes")
-    assert "could not be made" not in caplog.text
+    assert "cannot be created" not in caplog.text
 
 
 def test_a_role_that_may_only_use_existing_tables(owner: Place, sandbox: Sandbox) -> None:
@@ -86,5 +86,5 @@ def test_a_role_that_may_only_use_existing_tables(owner: Place, sandbox: Sandbox
     owner.load(sandbox)
     sandbox.edit_configuration(TEAM, "A", {"a": 0})  # the tables for staging and the view
     owner.load(sandbox)
-    execute(owner, grants(owner, "uses tables that are there"))
+    execute(owner, grants(owner, "uses existing tables"))
     changes(as_loader(owner), sandbox)
