@@ -101,7 +101,8 @@ PIPELINE_NAME = "supermetrics"
     default=lambda: os.environ.get("SUPERMETRICS_NOTIFY"),  # click takes an empty variable for an unset one
     show_envvar=True,
     help="Post changes and failures to this webhook of a chat, in Slack's form. Set it in the environment: it is a "
-    "secret, and other users of the machine can see arguments. Empty: post nothing. Default: dlt's runtime.slack_incoming_hook",
+    "secret, and other users of the machine can see arguments. Empty: post nothing. Default: dlt's "
+    "runtime.slack_incoming_hook",
 )
 @quiet_option
 @verbose_option
