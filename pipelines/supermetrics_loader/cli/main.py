@@ -96,12 +96,12 @@ def _filter_known_warnings() -> None:
 
 def _shorten(record: logging.LogRecord) -> bool:
     """Reduces a record of dlt to its first line without values, because it may contain a database's error."""
-    from ..run.error_text import without_values
+    from ..run.error_text import shorten_record
 
     if _is_known(record):
         return False
     text = logging.LogRecord.getMessage(record).partition("Traceback (most recent call last)")[0]
-    record.msg, record.args, record.exc_info, record.exc_text = without_values(text), (), None, None
+    record.msg, record.args, record.exc_info, record.exc_text = shorten_record(text), (), None, None
     return True
 
 

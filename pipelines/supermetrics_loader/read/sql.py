@@ -10,7 +10,6 @@ from typing import Any
 import sqlglot
 from sqlglot import expressions
 from sqlglot.errors import SqlglotError
-from sqlglot.tokens import Token
 
 from .dataset import Dataset, QueryResult, open_dataset
 from .errors import QueryError
@@ -112,7 +111,7 @@ def _refuse_writes(sql: str, data: Dataset) -> None:
         raise QueryError(f"`sql` reads and never writes. A query begins with {' or '.join(sorted(allowed))}.")
 
 
-def _without_explain(tokens: list[Token], dialect: str) -> list[Token]:
+def _without_explain(tokens: list[sqlglot.Token], dialect: str) -> list[sqlglot.Token]:
     """The tokens of the explained statement, which EXPLAIN ANALYZE executes; sqlglot has it as one text."""
     match tokens:
         case [explain, text, *others] if explain.text.upper() == "EXPLAIN" and text.token_type.name == "STRING":
