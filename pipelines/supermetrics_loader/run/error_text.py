@@ -6,7 +6,9 @@ databases use in messages and of our own names. The full text goes to the local 
 Errors of a connection come before any row and stay whole: they quote the host, the user or the file.
 """
 
+import errno
 import logging
+import os
 import re
 from typing import Any
 
@@ -20,29 +22,36 @@ logger = logging.getLogger(__name__)
 MAX_MESSAGE_CHARS = 500
 _OWN_NAMES = {CHANGES_VIEW, *TABLES, *(column.name for spec in TABLES.values() for column in spec.columns)}
 _MESSAGE_WORDS = """
-a aborted access account already an and another any argument array as at attempted authentication bad be because
-been before between bigint bigquery binary binder blob boolean both broken but by can can't canceled canceling
-cannot cast catalog change changed char characters check closed code column columns commit committed concurrent
-concurrently conflict connect connection constraint contains conversion convert converted converting corrupt could
-couldn't create credentials current data database dataset date datetime db deadlock decimal default delete denied
-depend dependency depends detail detected device did different digit disk does doesn't double drop due duplicate
-duplicated element empty entry error exceeded exceeds exception exist exists expected expression external failed
-failing failure field file files find float for foreign format found from full function get given got grant group
-has have hostname http if import in incompatible incorrect index input insert insufficient int int16 int32 int64
-int8 integer internal invalid io is isn't json key lacks language large left length less limit line list load local
-lock locked long lost maximum memory merge message mismatch missing mode more must name named network new no not
-null number numeric object of on only open operation operations operator or other out outside overflow own owner
-parse parser parsing part partition password permission permissions precision primary privilege privileges process
-provided query quota quoted range reached read read-only reading reason recognized record reference referenced
-refused relation released requested required resource resources result retry role row rows runtime schema select
-serialize server session set short size smallint source space sql state statement stopped storage string support
-supported syntax table tables target temporary terminated text than that the there this time timed timeout timestamp
-timestamptz tinyint to token too transaction truncated try type types unable unexpected unexpectedly unique unknown
-unsupported update use used user uuid valid value values varchar version view violates violation warehouse was while
-width window with without write writing wrong
+a aborted access account address after already an and another any argument array arrow as at attempted
+authentication authorization bad be because been before between bigint bigquery binary binder blob boolean both
+broken bucket but by can can't canceled canceling cannot cast catalog certificate change changed char characters
+check closed code column columns command commit committed concurrent concurrently conflict connect connection
+constraint contains conversion convert converted converting corrupt could couldn't create credentials current data
+database dataset date datetime db deadlock decimal default delete delta deltatable denied depend dependency depends
+detail detected device did different digit disk does doesn't double drop due duplicate duplicated during element
+empty encountered entry error exceeded exceeds exception exist exists expected expression external failed failing
+failure field file files find float for foreign format found from full function generic get given got grant group
+has have host hostname http iceberg if import in incompatible incorrect index input insert insufficient int int16
+int32 int64 int8 integer internal invalid io is isn't it iteration its json kernel key lacks language large left
+length less limit line list load local lock locked login long lost maximum memory merge message mismatch missing
+mode more must name named network new no not null number numeric object of on one only open operation operations
+operator or other out outside overflow own owner parquet parse parser parsing part partition password permission
+permissions pipe port precision primary privilege privileges process protocol provided query quota quoted range
+reached read read-only reading reason recognized record reference referenced refused region relation released
+requested required reset resource resources result retry role row rows runtime schema select serialize server
+session set short size smallint source space sql ssl state statement stopped storage store string support supported
+syntax table tables target temporary terminated text than that the there these this time timed timeout timestamp
+timestamptz tinyint tls to token too transaction truncated try two type types unable underlying unexpected
+unexpectedly unique unknown unreachable unsupported update use used user uuid valid validation value values varchar
+version view violates violation warehouse was which while width window with without write writing wrong
 """
 """A value that consists of these says nothing about its row."""
 _WORDS = frozenset(_MESSAGE_WORDS.split())
+_SYSTEM_REASONS = [
+    os.strerror(code)
+    for code in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EMFILE, errno.ECONNREFUSED)
+]
+"""What the operating system says, anywhere in a text."""
 _DRIVER_CODE = re.compile(r"(?:\([\w.]+\) )?\((\d{1,5}), ['\"]")
 """How drivers of MySQL begin, also below SQLAlchemy: `(1406, "Data too long`."""
 _PUNCTUATION = ".,:;!()[]"
@@ -63,7 +72,9 @@ def summarize_error(error: BaseException, is_connecting: bool = False) -> str:
     redact(document)
     logger.info("Full text of %s: %s", name, document[0])
     code = _code(error)
-    return f"{name}{f' {code}' if code else ''}: {without_values(str(error))}"
+    text = without_values(str(error))
+    reasons = [reason for reason in _SYSTEM_REASONS if reason in str(error) and reason not in text]
+    return f"{name}{f' {code}' if code else ''}: {' '.join([text, *(f'({reason})' for reason in reasons)])}"
 
 
 def _quotes_rows(error: BaseException) -> bool:
