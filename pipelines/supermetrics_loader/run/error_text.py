@@ -22,28 +22,29 @@ logger = logging.getLogger(__name__)
 MAX_MESSAGE_CHARS = 500
 _OWN_NAMES = {CHANGES_VIEW, *TABLES, *(column.name for spec in TABLES.values() for column in spec.columns)}
 _MESSAGE_WORDS = """
-a aborted access account address after already an and another any argument array arrow as at attempted
-authentication authorization bad be because been before between bigint bigquery binary binder blob boolean both
-broken bucket but by can can't canceled canceling cannot cast catalog certificate change changed char characters
-check closed code column columns command commit committed concurrent concurrently conflict connect connection
-constraint contains conversion convert converted converting corrupt could couldn't create credentials current data
-database dataset date datetime db deadlock decimal default delete delta deltatable denied depend dependency depends
-detail detected device did different digit disk does doesn't double drop due duplicate duplicated during element
-empty encountered entry error exceeded exceeds exception exist exists expected expression external failed failing
-failure field file files find float for foreign format found from full function generic get given got grant group
-has have host hostname http iceberg if import in incompatible incorrect index input insert insufficient int int16
-int32 int64 int8 integer internal invalid io is isn't it iteration its json kernel key lacks language large left
-length less limit line list load local lock locked login long lost maximum memory merge message mismatch missing
-mode more must name named network new no not null number numeric object of on one only open operation operations
-operator or other out outside overflow own owner parquet parse parser parsing part partition password permission
-permissions pipe port precision primary privilege privileges process protocol provided query quota quoted range
-reached read read-only reading reason recognized record reference referenced refused region relation released
-requested required reset resource resources result retry role row rows runtime schema select serialize server
-session set short size smallint source space sql ssl state statement stopped storage store string support supported
-syntax table tables target temporary terminated text than that the there these this time timed timeout timestamp
-timestamptz tinyint tls to token too transaction truncated try two type types unable underlying unexpected
-unexpectedly unique unknown unreachable unsupported update use used user uuid valid validation value values varchar
-version view violates violation warehouse was which while width window with without write writing wrong
+a aborted access account address after allocate already an and another any argument array arrow as at attempt
+attempted authentication authorization bad be because been before between bigint bigquery binary binder blob block
+boolean both broken bucket busy but by can can't canceled canceling cannot cast catalog certificate change changed
+char characters check closed code column columns command commit committed concurrent concurrently conflict connect
+connection constraint contains conversion convert converted converting corrupt could couldn't create credentials
+current data database dataset date datetime db deadlock decimal default delete delta deltatable denied depend
+dependency depends detail detected device did different digit disk does doesn't double drop due duplicate duplicated
+during element empty encountered entry error exceeded exceeds exception exist exists expected expression external
+failed failing failure field file files find float for foreign format found from full function generic get given got
+grant group has have host hostname http iceberg if image import in incompatible incorrect index input insert
+insufficient int int16 int32 int64 int8 integer internal invalid io is isn't it iteration its json kernel key lacks
+language large left length less limit line list load local lock locked login long lost malformed maximum memory
+merge message mismatch missing mode more must name named network new no not null number numeric object of on one
+only open operation operations operator or other out outside overflow own owner parquet parse parser parsing part
+partition password permission permissions pipe port precision primary privilege privileges process protocol provided
+query quota quoted range reached read read-only reading readonly reason recognized record reference referenced
+refused region relation released requested required reset resource resources result retry role row rows runtime
+schema select serialize server session set short size smallint source space sql ssl state statement stopped storage
+store string support supported syntax table tables target temporary terminated text than that the there these this
+time timed timeout timestamp timestamptz tinyint tls to token too transaction transactioncontext truncated try two
+type types unable underlying unexpected unexpectedly unique unknown unreachable unsupported update use used user
+uuid valid validation value values varchar version view violates violation warehouse was which while width window
+with without write write-write writing wrong
 """
 """A value that consists of these says nothing about its row."""
 _WORDS = frozenset(_MESSAGE_WORDS.split())
