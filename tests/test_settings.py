@@ -20,7 +20,7 @@ from supermetrics_connectors.settings import Settings
 from tests.helpers.clients import settings
 
 TOKEN = "api_5ecret"
-HIDDEN = "that is not shown, because it may be a key"
+HIDDEN = ", not shown because it may be a key]"
 
 ids = st.lists(st.integers(1, MAX_TEAM_ID), min_size=1, max_size=5, unique=True)
 
@@ -64,15 +64,15 @@ def test_team_ids_are_kept_once_in_the_order_given() -> None:
         ([None], "None"),
         ({"id": 1}, "{'id': 1}"),
         (b"1", "b'1'"),
-        ("api_x", f"a text {HIDDEN}"),
-        ([1, "otok_x"], f"a text {HIDDEN}"),
-        ("1, Bearer x", f"a text {HIDDEN}"),
-        ('["api_x"]', f"a text {HIDDEN}"),
-        ("[1, api_x", f"a text {HIDDEN}"),
-        ("0123456789abcdef", f"a text {HIDDEN}"),
-        ({"id": "api_x"}, f"a table {HIDDEN}"),
-        ([["0123456789abcdef"]], f"a list {HIDDEN}"),
-        (b"api_x", f"a value of type bytes {HIDDEN}"),
+        ("api_x", f"[a text{HIDDEN}"),
+        ([1, "otok_x"], f"[a text{HIDDEN}"),
+        ("1, Bearer x", f"[a text{HIDDEN}"),
+        ('["api_x"]', f"[a text{HIDDEN}"),
+        ("[1, api_x", f"[a text{HIDDEN}"),
+        ("0123456789abcdef", f"[a text{HIDDEN}"),
+        ({"id": "api_x"}, f"[a table{HIDDEN}"),
+        ([["0123456789abcdef"]], f"[a list{HIDDEN}"),
+        (b"api_x", f"[a value of type bytes{HIDDEN}"),
         (object(), "a value of type object"),
     ],
 )
@@ -204,7 +204,18 @@ def test_a_base_url_that_would_leak_or_mislead_is_refused(url: str, why: str) ->
     assert str(refused.value) == f"base_url {url!r} {why}, {expected}."
 
 
-@pytest.mark.parametrize("url", [f"https://user:{TOKEN}@a.example", TOKEN, "0123456789abcdef", f"https://a:{TOKEN}", 7])
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"https://user:{TOKEN}@a.example",
+        TOKEN,
+        "0123456789abcdef",
+        f"https://a:{TOKEN}",
+        f"https://{TOKEN}",
+        f"https://a.example/{TOKEN}0123456789abcdef",
+        7,
+    ],
+)
 def test_no_message_shows_credentials_of_a_base_url(url: object) -> None:
     """The message names what is expected."""
     with pytest.raises(SupermetricsConfigurationError, match="expected something like https://api") as refused:
@@ -224,7 +235,7 @@ def test_no_message_shows_credentials_of_a_base_url(url: object) -> None:
         ("workers", 2.5, "workers is 2.5 (a number), expected an integer in 1 … 100."),
         ("workers", "10", "workers is '10' (a text), expected an integer in 1 … 100."),
         ("workers", True, "workers is True (a boolean), expected an integer in 1 … 100."),
-        ("workers", TOKEN, f"workers is a text {HIDDEN}, expected an integer in 1 … 100."),
+        ("workers", TOKEN, f"workers is [a text{HIDDEN}, expected an integer in 1 … 100."),
         ("workers", [1], "workers is [1] (a list), expected an integer in 1 … 100."),
         (
             "max_response_bytes",
@@ -242,7 +253,7 @@ def test_no_message_shows_credentials_of_a_base_url(url: object) -> None:
         ("on_team_error", "ignore", "on_team_error is 'ignore', expected 'raise' or 'skip'."),
         ("on_team_error", ["skip"], "on_team_error is ['skip'], expected 'raise' or 'skip'."),
         ("table_format", "csv", "table_format is 'csv', expected 'delta', 'iceberg' or none."),
-        ("table_format", TOKEN, f"table_format is a text {HIDDEN}, expected 'delta', 'iceberg' or none."),
+        ("table_format", TOKEN, f"table_format is [a text{HIDDEN}, expected 'delta', 'iceberg' or none."),
     ],
 )
 def test_an_unusable_setting_is_named(setting: str, value: object, message: str) -> None:

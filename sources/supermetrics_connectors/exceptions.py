@@ -119,7 +119,7 @@ class SupermetricsUnreadableError(SupermetricsError, TransientException):
 class SupermetricsContractError(SupermetricsError, TerminalException):
     """The API's JSON is not what its documentation says, so nothing of it is loaded and nothing removed."""
 
-    advice = "Nothing of this team was loaded or removed. Report it to Supermetrics support with the request id."
+    advice = "Nothing of this team was loaded or removed. Report this message to Supermetrics support."
 
 
 class SupermetricsResponseTooLargeError(SupermetricsError, TerminalException):

@@ -19,7 +19,7 @@ from .exceptions import (
     SupermetricsUnauthorizedError,
     causes,
 )
-from .parsers import parse_duration, parse_team_ids
+from .parsers import parse_duration, parse_team_ids, refusal
 from .records import parse_timestamp, to_utc
 from .settings import Settings, resolve
 from .specs import CONNECTOR_CONFIGURATIONS, CONNECTORS, SNAPSHOT_COLUMN, TABLES
@@ -79,6 +79,7 @@ __all__ = [
     "parse_timestamp",
     "planned_requests",
     "redact",
+    "refusal",
     "render",
     "resolve",
     "selected_endpoints",

@@ -22,6 +22,8 @@ MAX_TEAM_ID = 2**63 - 1
 MAX_DURATION = timedelta(days=36525)
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _KEY_LIKE = re.compile(r"(?<![a-z0-9])(?:api_|otok_|bearer)", re.IGNORECASE)
+_KEY_IN_URL = re.compile(r"//(?:api|otok)_|(?<![a-z0-9])(?:api|otok)_\w{16}", re.IGNORECASE)
+"""No host's name begins so."""
 _LONG_WORD = re.compile(r"\S{16}")
 _KINDS = {bool: "a boolean", int: "an integer", float: "a number", str: "a text", list: "a list", dict: "a table"}
 
@@ -33,7 +35,7 @@ def show(value: object) -> str:
     are not a URL.
     """
     if isinstance(value, (list, tuple, set, frozenset, dict, str, bytes)):
-        return f"{_kind(value)} that is not shown, because it may be a key" if _may_be_key(value) else repr(value)
+        return f"[{_kind(value)}, not shown because it may be a key]" if _may_be_key(value) else repr(value)
     return repr(value) if value is None or type(value) in _KINDS else _kind(value)
 
 
@@ -235,6 +237,8 @@ def parse_base_url(base_url: object, name: str = "base_url") -> str:
     except ValueError as error:
         reason = "" if _may_be_key(base_url) else f" ({error})"
         raise SupermetricsConfigurationError(f"{name} {show(base_url)} is not a URL{reason}, {expected}") from None
+    if _KEY_IN_URL.search(base_url):
+        raise SupermetricsConfigurationError(f"{name} contains what may be a key, {expected}")
     if url.username is not None or url.password is not None:
         raise SupermetricsConfigurationError(f"{name} carries credentials, {expected}")
     shown = show(base_url)

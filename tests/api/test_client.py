@@ -328,7 +328,7 @@ def test_a_redirect_is_not_followed(sandbox: Sandbox, connect: Connect) -> None:
     assert type(error) is SupermetricsContractError
     assert str(error) == (
         "HTTP 302 for team 936506: Expected status 200, the API answered 302 (a redirect, which is not followed). "
-        "Nothing of this team was loaded or removed. Report it to Supermetrics support with the request id. "
+        "Nothing of this team was loaded or removed. Report this message to Supermetrics support. "
         "(request_id=moved-001)"
     )
 

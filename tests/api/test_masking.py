@@ -144,6 +144,7 @@ ECHOES = {
     "timestamp": Fault(
         body=json.dumps({"count": 1, "connectors": [{"connector_identifier": "A", "created_at": KEY}]}).encode()
     ),
+    "deep nesting": Fault(body=b"[" * 900 + json.dumps(KEY).encode() + b"]" * 900),
 }
 
 

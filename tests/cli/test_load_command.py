@@ -53,13 +53,20 @@ def test_a_load_writes_changes_and_prints_teams_sums_and_place(api: Sandbox, cli
     assert loaded() == listed(api)
 
 
-def test_incomplete_listings_and_redacted_secrets_are_located(api: Sandbox, cli: Command) -> None:
+def test_incomplete_listings_and_redacted_secrets_are_located(
+    api: Sandbox, cli: Command, caplog: pytest.LogCaptureFixture
+) -> None:
     """The reader sees why a deleted connector was not removed, and which secret to move to the Connector Builder's."""
     api.report_count(LOYALTY, 5)
+    twice = [{"connector_identifier": "POD11"}] * 2
+    api.fault(Fault(body=json.dumps({"count": 2, "connectors": twice}).encode()), team_id=PODCAST)
     api.edit_configuration(CRM, "T3S70", {"password": "hunter2-hunter2"})
     outcome = cli("load", "--include-configs")
     assert outcome.code == 0
     assert f"incomplete team {LOYALTY}: the API counts 5 connectors and listed 2, so none was removed\n" in outcome.out
+    repeated = "the API listed a connector more than once, which the warning names, so none was removed\n"
+    assert f"incomplete team {PODCAST}: {repeated}" in outcome.out
+    assert f"The API lists connector 'POD11' of team {PODCAST} more than once" in caplog.text
     assert f"  team {CRM}, T3S70: $.password\n" in outcome.out
     assert re.search(r"^Redacted \d+ secrets? in configurations:$", outcome.out, re.MULTILINE)
     assert "hunter2" not in outcome.out

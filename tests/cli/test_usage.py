@@ -151,7 +151,7 @@ def test_an_unusable_team_id_is_refused(api: Sandbox, cli: Command) -> None:
     for team, shown in (
         ("1/../2", "'1/../2'"),
         ("", "''"),
-        ("9223372036854775808", "a text that is not shown, because it may be a key"),
+        ("9223372036854775808", "[a text, not shown because it may be a key]"),
     ):
         expected = f"Error: Team id {shown} is not an integer in 1 … 9223372036854775807.\n"
         assert cli("load", f"--team={team}") == cli("check", f"--team={team}") == Outcome(64, "", expected)
@@ -178,6 +178,8 @@ def test_an_unusable_team_id_is_refused(api: Sandbox, cli: Command) -> None:
         (["load", "--destination", "nosuch"], "dlt has no destination 'nosuch'."),
         (["load", "--destination", "filesystem"], "Set DESTINATION__FILESYSTEM__BUCKET_URL in the environment"),
         (["load", "--include-logs", "--logs-since", "yesterday"], "logs_since is 'yesterday', expected a number of"),
+        (["export", ""], "Invalid value for 'FOLDER': The name is empty."),
+        (["report", "--output", "x" * 300], "xx cannot be written: File name too long."),
         (["sandbox", "--port", "65536"], "65536 is not in the range 0<=x<=65535"),
     ],
 )
@@ -188,6 +190,69 @@ def test_an_unusable_argument_is_named(api: Sandbox, cli: Command, arguments: li
     assert message in outcome.err
     assert "Traceback" not in outcome.err
     assert api.requests == []
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "message"),
+    [
+        ("workers", "x", "workers is 'x', expected an integer."),
+        ("include_configs", "api_5ecret", "include_configs is [a text, not shown because it may be a key], expected"),
+        ("request_timeout", "1 s", "request_timeout is '1 s', expected a number."),
+    ],
+)
+def test_a_setting_of_another_type_is_named(
+    api: Sandbox, cli: Command, monkeypatch: pytest.MonkeyPatch, setting: str, value: str, message: str
+) -> None:
+    """The text of dlt has the name of a class, and neither the value nor what was expected."""
+    monkeypatch.setenv(f"SOURCES__SUPERMETRICS__{setting.upper()}", value)
+    for command in ("load", "check"):
+        code, out, err = cli(command)
+        assert (code, out) == (64, "")
+        assert err.startswith(f"Error: {message}")
+        assert err.endswith(" Correct it in the environment or in .dlt/config.toml.\n")
+    assert api.requests == []
+
+
+def test_a_key_in_the_wrong_file_is_to_be_moved(cli: Command) -> None:
+    """Git keeps config.toml."""
+    Path(".dlt").mkdir()
+    Path(".dlt/config.toml").write_text('[sources.supermetrics]\napi_key = "api_5ecret"\n', encoding="utf-8")
+    Container()[PluggableRunContext].reload_providers()
+    expected = (
+        "Error: sources.supermetrics.api_key is in config.toml, which is no place for secrets: git may keep it. "
+        "Move it to .dlt/secrets.toml.\n"
+    )
+    assert cli("check", "--team", "1") == Outcome(64, "", expected)
+
+
+@pytest.mark.usefixtures("api")
+@pytest.mark.parametrize(
+    "command",
+    [
+        "{}",
+        "load {}",
+        "load --{}",
+        "load --table-format {}",
+        "load --shard={}",
+        "load --dataset {}",
+        "load --pipeline-name {}/",
+        "load --destination {}",
+        "load --base-url https://{}",
+        "load --logs-since {}",
+        "show {} A",
+        "sql --dataset {} query",
+        "changes --since {}",
+        "export folder --at {}",
+        "report --output {}/report.html",
+    ],
+)
+def test_an_argument_that_may_be_a_key_is_not_shown(cli: Command, command: str) -> None:
+    """People paste a key into the wrong place, and cron mails the message. dlt makes other names of a dataset's."""
+    for key in ("api_Zk39-pQxR7vT2mW8sL4nB", *(["Zk39pQxR7vT2mW8sL4nB"] if "--dataset" in command else [])):
+        code, out, err = cli(*command.format(key).split())
+        assert (code, out) == (64, "")
+        assert "k39" not in err.lower()
+        assert re.search(r"\*\*\*|may be a key", err)
 
 
 @pytest.mark.usefixtures("api")
@@ -237,7 +302,13 @@ def test_an_unusable_current_folder_is_named(prepare: str, message: str, tmp_pat
 
 @pytest.mark.usefixtures("api")
 @pytest.mark.parametrize(
-    ("name", "encoding"), [("config.toml", "utf-8-sig"), ("secrets.toml", "latin-1"), ("secrets.toml", "utf-8")]
+    ("name", "encoding"),
+    [
+        ("config.toml", "utf-8-sig"),
+        ("secrets.toml", "latin-1"),
+        ("config.toml", "utf-16-le"),
+        ("secrets.toml", "utf-8"),
+    ],
 )
 def test_an_unreadable_settings_file_is_named(name: str, encoding: str) -> None:
     """Windows editors write byte order marks. The last file is UTF-8, but not TOML."""
@@ -246,7 +317,9 @@ def test_an_unreadable_settings_file_is_named(name: str, encoding: str) -> None:
     outcome = script("load")
     assert (outcome.code, outcome.out) == (64, "")
     if encoding == "utf-8":
-        assert name in outcome.err
+        assert re.fullmatch(
+            rf"Error: \.dlt/{name} is not TOML\. .* at line 2 col \d+\. Correct it there\.\n", outcome.err
+        )
     else:
         advice = "is not in UTF-8, or begins with a byte order mark. Save it as UTF-8 without one."
         assert outcome.err == f"Error: .dlt/{name} {advice}\n"

@@ -5,11 +5,14 @@ from __future__ import annotations
 import io
 import json
 import os
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from supermetrics_loader.cli.main import run
+from supermetrics_loader.cli.streams import tolerant
 from supermetrics_loader.read.sql import look_command
 from tests.read.conftest import TEAM
 
@@ -91,6 +94,10 @@ def test_a_query_prints_json_csv_or_a_table(ask: Any, monkeypatch: pytest.Monkey
         ("select 1; delete from connectors", "more than one statement"),
         ("with gone as (delete from connectors returning *) select * from gone", ""),
         ("with one as (select 1) insert into connectors select * from connectors", ""),
+        ("explain analyze copy (select 1) to 'file.csv';", "`sql` reads and never writes"),
+        ("explain (analyze, format json) copy (select 1) to 'file.csv'", "`sql` reads and never writes"),
+        ("with one as materialized (/**/ copy (select 1) to 'file.csv') select 1", "`sql` reads and never writes"),
+        ("select 1 into outfile 'file.csv'", "`sql` reads and never writes"),
         ("select * from connectors where", ""),
         ("select * from nowhere", "nowhere"),
         ("select '\x1b[2J'::date", ""),
@@ -105,6 +112,36 @@ def test_a_query_that_is_no_query_is_a_usage_error(ask: Any, query: str, problem
     assert problem in err
     assert "\x1b" not in err
     assert ask("sql", count, "--csv") == before
+    assert not Path("file.csv").exists()
+
+
+def test_a_query_can_be_explained(ask: Any) -> None:
+    """With and without its execution and options."""
+    for options in ("", "analyze", "(format json)"):
+        assert ask("sql", f"explain {options} (select 'as ( copy' from connectors)", "--json")[0] == 0, options
+
+
+@pytest.mark.parametrize("destination", ["duckdb"], indirect=True)
+@pytest.mark.parametrize(
+    "command", ["sql --csv", "sql --json", "show --json", "diff --json", "changes", "overview --json"]
+)
+def test_an_answer_that_cannot_be_written_fails_the_command(
+    ask: Any, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    """A script must not take an empty or cut file for the answer. A reader that has left, such as `head`, may do so."""
+    name, *options = command.split()
+    arguments = {"sql": ["select 1"], "show": [str(TEAM), "CRM"], "diff": [str(TEAM), "CRM"]}.get(name, [])
+    reader, left = os.pipe()
+    os.close(reader)
+    for descriptor, expected in (
+        (os.open("/dev/full", os.O_WRONLY), (1, "Error: The output could not be written: No space left on device.\n")),
+        (left, (0, "")),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr("sys.stdout", tolerant(descriptor, sys.stdout))
+            code, _, err = ask(name, *arguments, *options)
+        os.close(descriptor)
+        assert (code, err) == expected
 
 
 def test_a_look_command_has_the_options_that_it_needs() -> None:

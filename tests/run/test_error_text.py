@@ -13,7 +13,7 @@ import pytest
 from dlt.destinations.exceptions import DatabaseTerminalException
 
 from supermetrics_connectors import SupermetricsError
-from supermetrics_loader.run.error_text import MAX_MESSAGE_CHARS, summarize_error, without_values
+from supermetrics_loader.run.error_text import MAX_MESSAGE_CHARS, shorten_record, summarize_error, without_values
 from tests.helpers.commands import Command, ask
 from tests.helpers.expectations import TEAM
 from tests.helpers.sandbox import Sandbox
@@ -59,7 +59,7 @@ def in_postgres(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> Execute:
             "postgres",
             "error_text",
             "alter table connectors add constraint quiet check (name not like '%hunter2%')",
-            "CheckViolation 23514: new row for relation …",
+            'CheckViolation 23514: new row for relation "connectors" violates check constraint …',
         ),
     ],
 )
@@ -100,23 +100,49 @@ def test_a_refused_row_is_quoted_nowhere(
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("Could not convert string 'hunter2' to INT32", "Could not convert string … to INT32"),
-        ("Could not convert string 'it's hunter2' to INT32", "Could not convert string …"),
-        ("Could not convert string 'hunter2\n' to INT32", "Could not convert string …"),
+        ("Could not convert string 'hunter2' to INT32", "Could not convert string …"),
         (
             'null value in column "name" of relation "connectors"',
             'null value in column "name" of relation "connectors"',
         ),
-        ('relation "supermetrics.connectors" is "hunter2"', "relation …"),
+        ('relation "hunter2.name" does not exist', "relation …"),
+        (
+            "UNIQUE constraint failed: connector_identifier, hunter2",
+            "UNIQUE constraint failed: connector_identifier, …",
+        ),
         ("Incorrect value: `hunter2` (x)=(hunter2)", "Incorrect value: …"),
+        ("Failing row contains (7, hunter2, null).", "Failing row contains …"),
+        ("Cannot parse input: expected , before: hunter2!,7", "Cannot parse input: expected , before: …"),
+        ("Type VARCHAR with value hunter can't be cast", "Type VARCHAR with value …"),
+        ("100038 (22018): Numeric value hunter is not recognized", "…"),
+        ("Bad int64 value: correct horse", "Bad int64 value: …"),
+        (
+            "(pymysql.err.DataError) (1406, \"Data too long for column 'name' at row 1\")",
+            "Data too long for column 'name' at row …",
+        ),
         ("refused\nDETAIL: Failing row contains (hunter2).", "refused"),
         ("", ""),
-        ("x" * 1000, "x" * MAX_MESSAGE_CHARS),
+        ("error " * 1000, ("error " * 1000)[:MAX_MESSAGE_CHARS]),
     ],
 )
 def test_values_and_further_lines_are_left_out(text: str, expected: str) -> None:
-    """Names of tables and columns of ours stay."""
+    """Also values without quotation marks. Names of tables and columns of ours stay."""
     assert without_values(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "Received exception from worker: Bad int64 value: hunter",
+            "Received exception from worker: Bad int64 value: …",
+        ),
+        ("In resource: teams, when merging `hunter`", "In resource: teams, when merging …"),
+    ],
+)
+def test_a_log_record_of_dlt_has_no_values(text: str, expected: str) -> None:
+    """An error of the database follows a text of dlt, which stays."""
+    assert shorten_record(text) == expected
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,11 @@ def test_a_chat_gets_failures(api: Sandbox, chat: Chat, monkeypatch: pytest.Monk
     assert api.token not in team + whole
     assert run(["load", "--shard"]) == 64
     assert chat.texts() == [], "a mistyped command concerns its author"
+    monkeypatch.setenv("SOURCES__SUPERMETRICS__REQUEST_MAX_ATTEMPTS", "1")
+    assert [run(["load", "--json", *options]) for options in (["--dry-run"], ["--notify", ""])] == [69, 69]
+    monkeypatch.setenv("SUPERMETRICS_NOTIFY", "")
+    assert run(["load", "--json"]) == 69
+    assert chat.texts() == [], "a dry run posts nothing, and an empty setting switches messages off"
 
 
 def dripping(_request: Request) -> Iterator[bytes]:

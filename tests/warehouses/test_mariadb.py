@@ -66,6 +66,6 @@ def test_the_reported_cause_is_the_server_s_message(
     sandbox.edit_connector(TEAM, "A", name="longer than twenty characters")
     with pytest.raises(LoadFailedError) as failed:
         place.load(sandbox)
-    assert describe(failed.value).startswith("DataError: (1406, \"Data too long for column 'name' at row 1\")")
+    assert describe(failed.value) == "DataError 1406: Data too long for column 'name' at row …"
     (sync,) = [row for row in place.rows("team_syncs") if row["status"] == "failed"]
     assert "Data too long for column 'name'" in sync["error_message"]

@@ -27,6 +27,8 @@ from tests.helpers.sandbox import Sandbox
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+README_TEAMS = [712043, 823519]
+"""The reader's own teams in the README. The sandbox has others, whose rows a load of these teams never removes."""
 PAGES = {
     path.relative_to(ROOT): path.read_text(encoding="utf-8")
     for path in (
@@ -123,7 +125,7 @@ def test_commands_are_those_of_the_command_line(page: Path) -> None:
 @pytest.fixture
 def folder(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the settings that the repository ships, and a sandbox with the README's teams and its key."""
-    for team_id, connectors in shipped_teams().items():
+    for team_id, connectors in zip(README_TEAMS, shipped_teams().values(), strict=False):
         sandbox.add_team(team_id, connectors)
     shutil.copytree(ROOT / ".dlt", tmp_path / ".dlt", ignore=shutil.ignore_patterns("secrets.toml"))
     monkeypatch.setenv("SOURCES__SUPERMETRICS__BASE_URL", sandbox.url)
@@ -145,7 +147,7 @@ def test_settings_can_be_pasted_into_the_shipped_files(folder: Path, sandbox: Sa
     secrets.write_text(secrets.read_text(encoding="utf-8").replace("api_...", sandbox.token), encoding="utf-8")
     done = script("load", "--json")
     assert (done.code, done.err) == (0, "")
-    assert [team["team_id"] for team in json.loads(done.out)["teams"]] == [936506, 941277]
+    assert [team["team_id"] for team in json.loads(done.out)["teams"]] == README_TEAMS
     assert {request.include_configs for request in sandbox.requests} == {True}
 
 
@@ -173,6 +175,14 @@ def test_no_document_installs_a_package_of_the_project_from_an_index() -> None:
     texts = [ROOT / name for name in names.splitlines() if Path(name).suffix in (".md", ".py", ".yml", ".sh", ".html")]
     assert len(texts) > 50
     assert [path for path in texts if re.search(r"supermetrics-connectors\[", path.read_text(encoding="utf-8"))] == []
+
+
+def test_the_readers_own_teams_are_not_those_of_the_sandbox() -> None:
+    """Pasted from top to bottom, the README loads both: an own team must not replace a team of the sandbox."""
+    _, own = README.split("## Your own teams")
+    assert {int(team_id) for team_id in re.findall(r"\b\d{6}\b", own)} == set(README_TEAMS)
+    assert not set(README_TEAMS) & shipped_teams().keys()
+    assert "SUPERMETRICS_DATASET" not in README
 
 
 def test_make_targets_exist() -> None:

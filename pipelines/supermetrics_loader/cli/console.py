@@ -150,10 +150,14 @@ def _show_teams(result: LoadResult) -> None:
     for team in result.teams:
         if team["status"] == "incomplete":
             out.print("incomplete ", style="yellow", end="")
-            show(
-                f"team {team['team_id']}: the API counts {counted(team['connectors_reported'], 'connector')} "
-                f"and listed {team['connectors_received']}, so none was removed"
-            )
+            show(f"team {team['team_id']}: {_incompleteness(team)}, so none was removed")
+
+
+def _incompleteness(team: Mapping[str, Any]) -> str:
+    if team["connectors_reported"] == team["connectors_received"]:
+        return "the API listed a connector more than once, which the warning names"
+    reported = counted(team["connectors_reported"], "connector")
+    return f"the API counts {reported} and listed {team['connectors_received']}"
 
 
 def _show_redacted(result: LoadResult) -> None:

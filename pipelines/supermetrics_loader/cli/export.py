@@ -6,14 +6,15 @@ from pathlib import Path
 import click
 
 from ..run.exit_codes import Exit
+from .options import not_empty
 from .reading import moment_option, reading_command
 
 
 @click.command()
-@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("folder", type=click.Path(file_okay=False), callback=not_empty)
 @moment_option("--at", "Export the connectors as of then:")
 @reading_command
-def export(folder: Path, at: datetime | None, destination: str, dataset: str, as_json: bool) -> int:
+def export(folder: str, at: datetime | None, destination: str, dataset: str, as_json: bool) -> int:
     """Write each connector to FOLDER/<team>/<identifier>.json, and remove the files of connectors that are gone.
 
     A git repository of the folder shows who changed what. Only files that an export wrote are changed or removed.
@@ -25,12 +26,13 @@ def export(folder: Path, at: datetime | None, destination: str, dataset: str, as
     from ..read.export import export as export_connectors
     from . import console
 
-    result = export_connectors(destination, dataset, folder, at)
+    path = Path(folder)
+    result = export_connectors(destination, dataset, path, at)
     if as_json:
-        console.show_json({"folder": str(folder.absolute()), **vars(result)})
+        console.show_json({"folder": str(path.absolute()), **vars(result)})
     else:
         console.show(
-            f"Exported to {folder.absolute()}: {result.written} files written, {result.unchanged} unchanged, "
+            f"Exported to {path.absolute()}: {result.written} files written, {result.unchanged} unchanged, "
             f"{result.removed} removed."
         )
     return Exit.OK

@@ -1,5 +1,6 @@
 """`supermetrics-connectors load`."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from importlib import import_module
@@ -97,9 +98,11 @@ PIPELINE_NAME = "supermetrics"
     "--notify",
     metavar="URL",
     envvar="SUPERMETRICS_NOTIFY",
+    default=lambda: os.environ.get("SUPERMETRICS_NOTIFY"),  # click takes an empty variable for an unset one
     show_envvar=True,
     help="Post changes and failures to this webhook of a chat, in Slack's form. Set it in the environment: it is a "
-    "secret, and other users of the machine can see arguments. Default: dlt's runtime.slack_incoming_hook",
+    "secret, and other users of the machine can see arguments. Empty: post nothing. Default: dlt's "
+    "runtime.slack_incoming_hook",
 )
 @quiet_option
 @verbose_option
@@ -134,7 +137,7 @@ def load(
     is_later = sandbox and _has_configurations(destination, dataset)
     with (
         source_settings(sandbox, is_later, given) as settings,
-        _notifications(None if dry_run else notify) as results,
+        _notifications("" if dry_run else notify) as results,
         TemporaryDirectory() if dry_run else nullcontext() as folder,
     ):
         if shard:
@@ -204,11 +207,16 @@ def _show(result: "LoadResult", pipeline: Any, destination: str, is_dry: bool) -
 
 @contextmanager
 def _notifications(webhook: str | None) -> "Iterator[list[LoadResult]]":
-    """Posts the results that are put into the list, or the failure that ends the block."""
+    """Posts the results that are put into the list, or the failure that ends the block.
+
+    Args:
+        webhook: Where to; "" for nowhere, None for dlt's setting.
+    """
     from ..run.notify import configured_webhook, describe_result, notify
 
     results: list[LoadResult] = []
-    webhook = webhook or configured_webhook()
+    if webhook is None:
+        webhook = configured_webhook()
     if not webhook:
         yield results
         return

@@ -4,6 +4,7 @@ import errno
 import io
 import logging
 import os
+import re
 import sys
 import traceback
 import warnings
@@ -96,12 +97,12 @@ def _filter_known_warnings() -> None:
 
 def _shorten(record: logging.LogRecord) -> bool:
     """Reduces a record of dlt to its first line without values, because it may contain a database's error."""
-    from ..run.error_text import without_values
+    from ..run.error_text import shorten_record
 
     if _is_known(record):
         return False
     text = logging.LogRecord.getMessage(record).partition("Traceback (most recent call last)")[0]
-    record.msg, record.args, record.exc_info, record.exc_text = without_values(text), (), None, None
+    record.msg, record.args, record.exc_info, record.exc_text = shorten_record(text), (), None, None
     return True
 
 
@@ -133,7 +134,7 @@ def run(arguments: list[str]) -> int:
     except click.ClickException as error:
         message = io.StringIO()
         error.show(message)
-        for line in message.getvalue().rstrip("\n").split("\n"):
+        for line in _without_keys(message.getvalue(), arguments).rstrip("\n").split("\n"):
             click.echo(sanitize(line), err=True)
         return Exit.USAGE
     except KeyboardInterrupt:
@@ -145,8 +146,26 @@ def run(arguments: list[str]) -> int:
         if (code := exit_code(error)) == Exit.INTERRUPTED:
             return code
         if output.debug:
-            click.echo(sanitize_lines(traceback.format_exc()), err=True)
-        show_error(describe(error))
+            click.echo(sanitize_lines(_without_keys(traceback.format_exc(), arguments)), err=True)
+        show_error(_without_keys(describe(error), arguments))
         if output.as_json:
-            show_json({"error": failure_details(error) | {"exit_code": code}})
+            details = failure_details(error)
+            details["message"] = _without_keys(details["message"], arguments)
+            show_json({"error": details | {"exit_code": code}})
         return code
+
+
+_MAY_BE_KEY = re.compile(
+    r"(?<![a-z0-9])(?:api_|otok_)[\w~+/=.-]{12,}|(?=[a-z]*[0-9])(?=[0-9]*[a-z])[a-z0-9]{20,}", re.IGNORECASE
+)
+
+
+def _without_keys(text: str, arguments: list[str]) -> str:
+    """A message without the arguments in it that may be a key: people paste keys into the wrong place.
+
+    Also without a dataset's name that dlt makes of it, in small letters and with underscores.
+    """
+    for argument in arguments:
+        for key in _MAY_BE_KEY.findall("\n".join([argument, *argument.split("/")])):  # a path is shown in parts too
+            text = re.sub(r"[\W_]*".join(filter(str.isalnum, key)), "***", text, flags=re.IGNORECASE)
+    return text

@@ -8,18 +8,27 @@ from typing import Any
 import click
 
 from ..read.errors import ReadError
+from ..run.exit_codes import Exit
 from .options import dataset_option, debug_option, destination_option, json_option
+from .streams import output_failure
 
 
 def reading_command(command: Callable[..., int]) -> Callable[..., int]:
-    """Adds `--destination`, `--dataset`, `--json` and `--debug`; a question without an answer is a usage error."""
+    """Adds `--destination`, `--dataset`, `--json` and `--debug`; a question without an answer is a usage error.
+
+    The command fails if its answer cannot be written, for example to a full disk.
+    """
 
     @wraps(command)
     def read(**arguments: Any) -> int:
         try:
-            return command(**arguments)
+            code = command(**arguments)
         except ReadError as error:
             raise click.ClickException(str(error)) from None
+        if failure := output_failure():
+            click.echo(f"Error: The output could not be written: {failure.strerror}.", err=True)
+            return Exit.OTHER
+        return code
 
     for option in (debug_option, json_option, dataset_option, destination_option):
         read = option(read)

@@ -13,7 +13,13 @@ from .options import dataset_option, debug_option, destination_option
 def _writable_path(_context: click.Context, _parameter: click.Parameter, output: Path) -> Path:
     if not output.parent.is_dir():
         raise click.BadParameter(f"The folder {sanitize(output.parent)} does not exist.")
-    if output.exists() and not output.is_file():
+    try:
+        output.stat()
+    except FileNotFoundError:
+        return output.resolve()
+    except OSError as error:  # a name that is too long, a loop of links
+        raise click.BadParameter(f"{sanitize(output)} cannot be written: {error.strerror}.") from None
+    if not output.is_file():
         raise click.BadParameter(
             f"{sanitize(output)} is not a file, but {'a folder' if output.is_dir() else 'a device'}."
         )

@@ -27,7 +27,7 @@ MAX_CELL_CHARS = 200
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV instead of a table.")
 @reading_command
 def sql(query: str | None, as_csv: bool, destination: str, dataset: str, as_json: bool) -> int:
-    """Run a read-only QUERY in the destination's SQL; `-` reads it from standard input.
+    """Run a read-only QUERY in the destination's SQL; `-` reads it from standard input, also if it begins with `--`.
 
     Tables need no schema. Without a query, on a terminal: say where the data is and how to open it.
 

@@ -1,5 +1,6 @@
 """Runs a query of the user, read-only, and says how to look at the data."""
 
+import re
 import shlex
 import shutil
 import sys
@@ -17,7 +18,15 @@ PROGRAM = "supermetrics-connectors"
 NEWEST = "select team_id, name, connector_identifier, updated_at from connectors order by updated_at desc limit 10"
 """The query of `look_command`."""
 _QUERIES = {"SELECT", "WITH", "FROM", "VALUES", "TABLE", "SHOW", "DESCRIBE", "EXPLAIN", "SUMMARIZE"}
-"""First words of a query, where the session itself refuses writes."""
+"""First words of a query, where the session itself refuses writes to the database."""
+_EXPLAIN = re.compile(
+    r"\s*(?:(?:analy[sz]e|verbose|query\s+plan)\b\s*"
+    r"|\(\s*(?:analy[sz]e|verbose|costs|settings|buffers|wal|timing|summary|memory|format)\b[^)]*\)\s*)*",
+    re.IGNORECASE,
+)
+"""The options of EXPLAIN."""
+_FILE_WRITES = re.compile(r"\b(?:AS|MATERIALIZED) \( COPY\b|\bINTO (?:OUTFILE|DUMPFILE)\b")
+"""What writes a file within a query, in DuckDB and in MySQL. No read-only session refuses it."""
 _WRITES = (expressions.DML, expressions.DDL, expressions.Into, expressions.Command)
 
 
@@ -80,12 +89,13 @@ def _program() -> str:
 
 
 def _refuse_writes(sql: str, data: Dataset) -> None:
-    """Makes sure that the text is one query.
+    """Makes sure that the text is one query, or EXPLAIN of one.
 
-    DuckDB files, PostgreSQL, SQLite and MySQL refuse writes themselves. For other destinations the query is parsed.
+    DuckDB files, PostgreSQL, SQLite and MySQL refuse writes to the database themselves. For other destinations the
+    query is parsed.
     """
     try:
-        tokens = sqlglot.tokenize(sql, read=data.dialect)
+        tokens = _without_explain(sqlglot.tokenize(sql, read=data.dialect), data.dialect)
         trees = [] if data.is_guarded else sqlglot.parse(sql, read=data.dialect)
     except SqlglotError as error:
         raise QueryError(f"The query cannot be parsed: {error}") from None
@@ -95,5 +105,17 @@ def _refuse_writes(sql: str, data: Dataset) -> None:
         raise QueryError("There is more than one statement. `sql` runs one query.")
     allowed = _QUERIES if data.is_guarded else {"SELECT", "WITH"}
     writes = any(tree is None or next(tree.find_all(*_WRITES), None) for tree in trees)
+    code = " ".join(token.text.upper() for token in tokens if token.token_type.name != "STRING")
+    writes |= _FILE_WRITES.search(code) is not None
     if writes or not words or words[0] not in allowed:
         raise QueryError(f"`sql` reads and never writes. A query begins with {' or '.join(sorted(allowed))}.")
+
+
+def _without_explain(tokens: list[sqlglot.Token], dialect: str) -> list[sqlglot.Token]:
+    """The tokens of the explained statement, which EXPLAIN ANALYZE executes; sqlglot has it as one text."""
+    match tokens:
+        case [explain, text, *others] if explain.text.upper() == "EXPLAIN" and text.token_type.name == "STRING":
+            explained = sqlglot.tokenize(_EXPLAIN.sub("", text.text, count=1), read=dialect)
+            return _without_explain([*explained, *others], dialect)
+        case _:
+            return tokens

@@ -6,7 +6,12 @@ import re
 from pathlib import Path
 from typing import Any, TypeVar
 
-from dlt.common.configuration.exceptions import ConfigFieldMissingException, ConfigurationException
+from dlt.common.configuration.exceptions import (
+    ConfigFieldMissingException,
+    ConfigurationException,
+    ConfigValueCannotBeCoercedException,
+    ValueNotSecretException,
+)
 from dlt.common.configuration.providers.toml import TomlProviderReadException
 from dlt.common.destination.exceptions import UnknownDestinationModule
 from dlt.common.exceptions import MissingDependencyException, TerminalException, TransientException
@@ -19,6 +24,7 @@ from supermetrics_connectors.interface import (
     SupermetricsForbiddenError,
     SupermetricsUnauthorizedError,
     causes,
+    refusal,
 )
 
 from ..sanitize import sanitize, sanitize_lines
@@ -73,7 +79,7 @@ def describe(error: BaseException) -> str:
         )
     if (missing := _find(error, ConfigFieldMissingException)) and (text := _missing_setting(missing)):
         return text
-    if (unreadable := _find(error, TomlProviderReadException)) and (text := _wrong_encoding(unreadable)):
+    if text := _wrong_setting(error):
         return text
     if isinstance(error, UnknownDestinationModule):
         return (
@@ -117,13 +123,41 @@ def _missing_module(error: BaseException) -> str | None:
     return name if name in _EXTRAS else None
 
 
-def _wrong_encoding(error: TomlProviderReadException) -> str:
-    """Names settings files that are not plain UTF-8; "" where another reason kept dlt from reading them."""
-    unreadable = [path for path in map(Path, error.full_paths) if path.is_file() and not _is_plain_utf8(path)]
-    return "\n".join(
-        f"{sanitize(path)} is not in UTF-8, or begins with a byte order mark. Save it as UTF-8 without one."
-        for path in unreadable
-    )
+def _wrong_setting(error: BaseException) -> str:
+    """What to correct in a setting that dlt refuses, or in a settings file; "" for other failures."""
+    if unreadable := _find(error, TomlProviderReadException):
+        return _unreadable_files(unreadable)
+    if wrong := _find(error, ConfigValueCannotBeCoercedException):
+        expected = _EXPECTED.get(wrong.hint, "a value of another type")
+        text = sanitize(refusal(wrong.field_name, wrong.field_value, expected))
+        return f"{text} Correct it in the environment or in .dlt/config.toml."
+    if misplaced := _find(error, ValueNotSecretException):
+        return (
+            f"{misplaced.key} is in {misplaced.provider_name}, which is no place for secrets: git may keep it. "
+            "Move it to .dlt/secrets.toml."
+        )
+    if invalid := _find(error, InvalidPipelineName):
+        return (
+            f"The pipeline name `{sanitize(invalid.pipeline_name)}` contains invalid characters, because dlt makes a "
+            "folder of that name. Choose another with --pipeline-name, of letters, digits and underscores."
+        )
+    return ""
+
+
+_EXPECTED: dict[Any, str] = {bool: "true or false", int: "an integer", float: "a number"}
+
+
+def _unreadable_files(error: TomlProviderReadException) -> str:
+    """Names settings files that are not plain UTF-8, or else the place at which a file is not TOML."""
+    files = [path for path in map(Path, error.full_paths) if path.is_file()]
+    if encoded := [path for path in files if not _is_plain_utf8(path)]:
+        return "\n".join(
+            f"{sanitize(path)} is not in UTF-8, or begins with a byte order mark. Save it as UTF-8 without one."
+            for path in encoded
+        )
+    _, _, reason = str(error).partition("\n")
+    names = ", ".join(map(sanitize, files or error.full_paths))
+    return f"{names} is not TOML. {sanitize(reason).rstrip('.')}. Correct it there."
 
 
 def _is_plain_utf8(path: Path) -> bool:
@@ -132,7 +166,7 @@ def _is_plain_utf8(path: Path) -> bool:
         data.decode()
     except UnicodeDecodeError:
         return False
-    return not data.startswith(codecs.BOM_UTF8)
+    return not data.startswith(codecs.BOM_UTF8) and b"\0" not in data  # UTF-16 of English text has many
 
 
 def _missing_setting(error: ConfigFieldMissingException) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 from dlt.common.configuration import configspec, resolve_configuration
 from dlt.common.configuration.specs import BaseConfiguration
 
-from supermetrics_connectors.interface import SECTIONS, SupermetricsConfigurationError, parse_team_ids
+from supermetrics_connectors.interface import SECTIONS, parse_team_ids, refusal
 
 MAX_SHARDS = 10_000
 
@@ -41,9 +41,7 @@ class Shard:
         match = re.fullmatch(r"\s*([0-9]{1,5})\s*/\s*([0-9]{1,5})\s*", text)
         if match and 1 <= int(match[1]) <= int(match[2]) <= MAX_SHARDS:
             return cls(int(match[1]), int(match[2]))
-        raise SupermetricsConfigurationError(
-            f"shard is {text!r}, expected NUMBER/COUNT such as '3/16', with 1 <= NUMBER <= COUNT <= {MAX_SHARDS}"
-        )
+        raise refusal("shard", text, f"NUMBER/COUNT such as '3/16', with 1 <= NUMBER <= COUNT <= {MAX_SHARDS}")
 
     def pick(self, team_ids: Iterable[int]) -> list[int]:
         """The teams of this shard, in the order given."""

@@ -14,6 +14,8 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ..documents.json_text import RefusedJsonError
+
 MASK = "***"
 MIN_KEY_CHARS = 8
 """A shorter key is none of the API's, and would be found in every other word."""
@@ -58,6 +60,9 @@ class KeyMask:
         Args:
             value: The decoded JSON.
             body: The text that it was decoded from. Only if the text may hold a part of the key, the value is walked.
+
+        Raises:
+            RefusedJsonError: It may hold a part of the key, and is nested too deeply to be walked.
         """
         if not self._forms or not _contains(body, self._in_any_json):
             return value
@@ -66,7 +71,10 @@ class KeyMask:
                 return value
         except TypeError:
             pass  # orjson cannot write all that can be decoded
-        return self._masked(value)
+        try:
+            return self._masked(value)
+        except RecursionError:
+            raise RefusedJsonError("more levels of nesting than can be read") from None
 
     def _masked(self, value: Any) -> Any:
         if isinstance(value, str):
