@@ -69,8 +69,9 @@ def loaded(tmp_path_factory: pytest.TempPathFactory, own_database: str) -> Calla
 
 def _load_twice(sandbox: Sandbox, patch: pytest.MonkeyPatch, destination: str) -> None:
     now = datetime.now(timezone.utc)
-    first = {"version": "1.0.0", "configuration_json": crm(), "updated_at": "2025-02-01"}
-    sandbox.add_connector(TEAM, "CRM", name="Internal CRM", updated_at="2025-01-01", configuration=first)
+    first = {"version": "1.0.0", "configuration_json": crm(), "updated_at": "2025-02-01", "state": "draft"}
+    added = {"published_at": 1732500000, "moved_from": "OLD", "shared_to": "all", "owner": {"teams": [7]}}
+    sandbox.add_connector(TEAM, "CRM", name="Internal CRM", updated_at="2025-01-01", configuration=first, **added)
     bare = {"version": "1", "configuration_json": {"authentication": "none"}, "updated_at": "2025-01-01"}
     sandbox.add_connector(TEAM, "GONE", name="Gone", updated_at="2025-01-01", configuration=bare)
     sandbox.add_connector(TEAM, "bare", name="Bare", updated_at="2025-03-01", configuration=bare)
@@ -86,7 +87,7 @@ def _load_twice(sandbox: Sandbox, patch: pytest.MonkeyPatch, destination: str) -
     sandbox.edit_connector(
         TEAM,
         "CRM",
-        configuration={"version": "1.1.0", "configuration_json": second, "updated_at": "2025-04-01"},
+        configuration={"version": "1.1.0", "configuration_json": second, "updated_at": "2025-04-01", "state": "live"},
         updated_at="2025-01-01",
     )
     sandbox.delete_connector(TEAM, "GONE")

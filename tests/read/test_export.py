@@ -52,6 +52,7 @@ def test_an_export_is_stable_and_follows_the_dataset(destination: str, capsys: p
     first = {path: Path("out", path).read_bytes() for path in files()}
     document = json.loads(first[FILES[0]])
     assert (document["team_id"], document["name"]) == (TEAM, "Internal CRM")
+    assert (document["published_at"], document["owner"]) == (1732500000, {"teams": [7]})
     assert document["configuration"]["version"] == "1.1.0"
     assert document["configuration"]["configuration_json"]["reporting"]["schedule"] == "daily"
     assert json.loads(first[FILES[2]])["configuration"] is None

@@ -192,7 +192,7 @@ def _contents(data: Dataset, table: str, ids: Mapping[Key, str | None], at: date
         f" AND version_id IN ({', '.join(['%s'] * len(values))})"
     )
     return {
-        (team_id, identifier): {n: to_utc(v) if n.endswith("_at") else v for n, v in zip(names, row, strict=True)}
+        (team_id, identifier): data.fields(table, names, row)
         for team_id, identifier, id_, valid_from, valid_to, *row in data.query(sql, *values).rows
         if ids.get((team_id, identifier)) == id_ and is_valid_at(to_utc(valid_from), to_utc(valid_to), at)
     }
