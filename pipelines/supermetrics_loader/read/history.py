@@ -95,8 +95,8 @@ class ConnectorHistory:
         # two runs at once may leave duplicates
         distinct = {tuple(row[:5]): other_fields(self._data, others, row[5:]) for row in rows}
         return [
-            Version(number, *row[:2], *map(to_utc, row[2:]), other_fields=fields)
-            for number, (row, fields) in enumerate(distinct.items(), 1)
+            Version(number, name, content, to_utc(updated), to_utc(began), to_utc(ended), fields)
+            for number, ((name, content, updated, began, ended), fields) in enumerate(distinct.items(), 1)
         ]
 
     def find(self, wanted: str | None = None) -> Version:
