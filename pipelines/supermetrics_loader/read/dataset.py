@@ -277,6 +277,8 @@ class FilesDataset(Dataset):
 
     def query(self, sql: str, *values: Any) -> QueryResult:
         """See `Dataset`."""
+        if CHANGES_VIEW in sql.lower():
+            self._add_changes_view()
         try:
             cursor = self._connection.execute(sql.replace("%s", "?") if values else sql, values)
         except duckdb.CatalogException as error:
@@ -286,6 +288,10 @@ class FilesDataset(Dataset):
     def close(self) -> None:
         """Closes DuckDB."""
         self._connection.close()
+
+    def _add_changes_view(self) -> None:
+        with suppress(duckdb.Error):  # it exists, or a table of a history does not
+            self._connection.execute(f"CREATE VIEW {self.table(CHANGES_VIEW)} AS {self.changes_query}")
 
     def _loads(self) -> pa.Table:
         """`_dlt_loads` as in a database: dlt writes one file per completed load package, named after its load id."""
