@@ -60,7 +60,7 @@ def loaded(tmp_path_factory: pytest.TempPathFactory, own_database: str) -> Calla
             done[destination] = folder = tmp_path_factory.mktemp(destination)
             with pytest.MonkeyPatch.context() as patch, Sandbox(teams={}) as sandbox:
                 isolate(patch, folder)
-                _configure(patch, own_database)
+                _configure(patch, own_database, folder)
                 _load_twice(sandbox, patch, destination)
         return done[destination], destination
 
@@ -69,8 +69,9 @@ def loaded(tmp_path_factory: pytest.TempPathFactory, own_database: str) -> Calla
 
 def _load_twice(sandbox: Sandbox, patch: pytest.MonkeyPatch, destination: str) -> None:
     now = datetime.now(timezone.utc)
-    first = {"version": "1.0.0", "configuration_json": crm(), "updated_at": "2025-02-01"}
-    sandbox.add_connector(TEAM, "CRM", name="Internal CRM", updated_at="2025-01-01", configuration=first)
+    first = {"version": "1.0.0", "configuration_json": crm(), "updated_at": "2025-02-01", "state": "draft"}
+    added = {"published_at": 1732500000, "moved_from": "OLD", "shared_to": "all", "owner": {"teams": [7]}}
+    sandbox.add_connector(TEAM, "CRM", name="Internal CRM", updated_at="2025-01-01", configuration=first, **added)
     bare = {"version": "1", "configuration_json": {"authentication": "none"}, "updated_at": "2025-01-01"}
     sandbox.add_connector(TEAM, "GONE", name="Gone", updated_at="2025-01-01", configuration=bare)
     sandbox.add_connector(TEAM, "bare", name="Bare", updated_at="2025-03-01", configuration=bare)
@@ -80,13 +81,14 @@ def _load_twice(sandbox: Sandbox, patch: pytest.MonkeyPatch, destination: str) -
         sandbox.add_log(TEAM, "CRM", {"id": str(number), "log_time": at, "status": status})
     lead_to(sandbox, patch)
     more = ["--include-configs", "--include-teams", "--include-logs", "--quiet", "--destination", destination]
+    more += ["--table-format", "delta"] if destination == "filesystem" else []
     assert run(["load", *more]) == 0
     second = crm(schedule="daily")
     second["reporting"]["reportTypes"][0]["fields"].insert(1, {"id": "closed"})
     sandbox.edit_connector(
         TEAM,
         "CRM",
-        configuration={"version": "1.1.0", "configuration_json": second, "updated_at": "2025-04-01"},
+        configuration={"version": "1.1.0", "configuration_json": second, "updated_at": "2025-04-01", "state": "live"},
         updated_at="2025-01-01",
     )
     sandbox.delete_connector(TEAM, "GONE")
@@ -94,8 +96,9 @@ def _load_twice(sandbox: Sandbox, patch: pytest.MonkeyPatch, destination: str) -
     assert run(["load", "--keep-going", *more]) == 65
 
 
-def _configure(patch: pytest.MonkeyPatch, url: str) -> None:
+def _configure(patch: pytest.MonkeyPatch, url: str, folder: Path) -> None:
     patch.setenv("DESTINATION__POSTGRES__CREDENTIALS", url)
+    patch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", (folder / "lake").as_uri())
 
 
 @pytest.fixture(params=["duckdb", "postgres"])
@@ -106,9 +109,12 @@ def destination(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> str:
-    """The name of a destination with that dataset; in DuckDB a copy of it in the current folder."""
+    """The name of a destination with that dataset; in DuckDB a copy of it in the current folder.
+
+    `filesystem`, which is no default, has Delta tables.
+    """
     folder, name = loaded(request.param)
-    _configure(monkeypatch, own_database)
+    _configure(monkeypatch, own_database, folder)
     if name == "duckdb":
         shutil.copy(folder / "supermetrics_connectors.duckdb", tmp_path)
     return name

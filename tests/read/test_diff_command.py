@@ -119,7 +119,15 @@ def test_json_has_each_place_with_both_values(out: pytest.CaptureFixture[str]) -
         {"change": "changed", "path": "$.url", "from": "https://a.example", "to": "https://b.example"},
     ]
     assert (printed["team_id"], printed["connector_identifier"]) == (TEAM, "T3S70")
-    assert set(printed["to"]) == {"number", "version", "content_hash", "updated_at", "valid_from", "valid_to"}
+    assert set(printed["to"]) == {
+        "number",
+        "version",
+        "content_hash",
+        "updated_at",
+        "valid_from",
+        "valid_to",
+        "other_fields",
+    }
 
 
 def test_equal_documents_are_reported_as_equal(out: pytest.CaptureFixture[str]) -> None:

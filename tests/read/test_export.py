@@ -52,6 +52,7 @@ def test_an_export_is_stable_and_follows_the_dataset(destination: str, capsys: p
     first = {path: Path("out", path).read_bytes() for path in files()}
     document = json.loads(first[FILES[0]])
     assert (document["team_id"], document["name"]) == (TEAM, "Internal CRM")
+    assert (document["published_at"], document["owner"]) == (1732500000, {"teams": [7]})
     assert document["configuration"]["version"] == "1.1.0"
     assert document["configuration"]["configuration_json"]["reporting"]["schedule"] == "daily"
     assert json.loads(first[FILES[2]])["configuration"] is None
@@ -123,6 +124,19 @@ def test_a_file_of_somebody_else_is_a_usage_error(name: str, capsys: pytest.Capt
 
 @pytest.mark.parametrize("destination", ["duckdb"], indirect=True)
 @pytest.mark.usefixtures("destination")
+def test_a_folder_that_takes_no_files_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    """The message names the folder: one below a file, a manifest and a file that are folders, a pseudo file system."""
+    Path("file").touch()
+    Path("out", MANIFEST).mkdir(parents=True)
+    Path("taken", FILES[0]).mkdir(parents=True)
+    Path("taken", MANIFEST).write_text(json.dumps({"files": FILES}))
+    for folder in ("file/sub", "out", "taken", "/proc/none"):
+        assert run(["export", folder]) == 64
+        assert f"The folder {folder} cannot take the export: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("destination", ["duckdb"], indirect=True)
+@pytest.mark.usefixtures("destination")
 def test_a_broken_off_export_is_completed_by_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     """The manifest names files before they are written, so the next export knows them."""
 
@@ -131,7 +145,7 @@ def test_a_broken_off_export_is_completed_by_the_next(monkeypatch: pytest.Monkey
 
     with monkeypatch.context() as patch:
         patch.setattr("os.fsync", lambda _: fail() if any(file.endswith(".json") for file in files()) else None)
-        assert run(["export", "out"]) == 1
+        assert run(["export", "out"]) == 64
     assert len(files()) == 1
     assert run(["export", "out"]) == 0
     assert files() == sorted(FILES)

@@ -140,6 +140,50 @@ def test_the_overview_is_the_same_in_python_and_in_sql(destination: str) -> None
     assert by_name["OTHER"]["last_complete_sync_at"] < by_name["CRM"]["last_complete_sync_at"]
 
 
+def test_the_view_answers_as_the_command_and_lets_its_tables_be_dropped(
+    destination: str, own_database: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is created again with the tables that exist then. A view of the user's stays."""
+    to = ["--destination", destination]
+    create = ["overview", "--create-view", *to]
+
+    def execute(statement: str) -> None:
+        if destination == "duckdb":
+            with duckdb.connect("supermetrics_connectors.duckdb") as file:
+                file.execute(statement)
+            return
+        with closing(psycopg2.connect(own_database)) as connection, connection:
+            connection.cursor().execute(statement)
+
+    def identifiers(condition: str) -> list[str]:
+        capsys.readouterr()
+        query = f"select connector_identifier from connector_overview where {condition} order by 1"
+        assert run(["sql", query, "--csv", *to]) == 0
+        return capsys.readouterr().out.split()[1:]
+
+    execute("create view supermetrics.connector_overview as select 1 as mine")
+    assert run(create) == 64
+    assert "exists with other columns, and is left alone" in capsys.readouterr().err
+    execute("drop view supermetrics.connector_overview")
+    assert run(create) == run(create) == 0
+    assert identifiers("report_types = 2 and error_rate > 0.3 and team_name is not null") == ["CRM"]
+    execute("alter table supermetrics.connector_logs rename to kept_logs")
+    execute("alter table supermetrics.connector_configurations rename to kept_configurations")
+    assert run(create) == 0
+    assert identifiers("fields is null and secrets is null and error_rate is null") == ["CRM", "OTHER", "bare"]
+    execute("alter table supermetrics.kept_logs rename to connector_logs")
+    execute("alter table supermetrics.kept_configurations rename to connector_configurations")
+    execute("begin; drop table supermetrics.teams; rollback")
+    execute("drop view supermetrics.connector_overview")
+
+
+@pytest.mark.parametrize("destination", ["filesystem"], indirect=True)
+def test_a_destination_without_the_view_is_a_usage_error(destination: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The command itself answers on every destination."""
+    assert run(["overview", "--create-view", "--destination", destination]) == 64
+    assert "use `overview`." in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("statement", "syncs"),
     [

@@ -43,6 +43,32 @@ def test_a_connector_is_shown_with_its_configuration(ask: Any) -> None:
     assert (shown["configuration"]["authentication_type"], shown["configuration"]["fields"]) == ("oauth2", 4)
 
 
+def test_fields_that_the_api_adds_are_shown_as_sent(ask: Any) -> None:
+    """Whatever their names end in; an object is JSON, in the text too."""
+    _, out, _ = ask("show", str(TEAM), "CRM")
+    for line in (
+        "published_at          1732500000",
+        'owner                 {"teams":[7]}',
+        "state                 live",
+    ):
+        assert f"\n  {line}\n" in out
+    shown = json.loads(ask("show", str(TEAM), "CRM", "--json")[1])
+    connector, added = shown["connector"], {"published_at": 1732500000, "moved_from": "OLD", "shared_to": "all"}
+    assert {name: connector[name] for name in added} == added
+    assert connector["owner"] == {"teams": [7]}
+    assert connector["updated_at"].startswith("2025-01-01T00:00:00")
+    assert shown["configuration"]["other_fields"] == {"state": "live"}
+
+
+def test_other_fields_of_configurations_are_compared(ask: Any) -> None:
+    """After its JSON, and in the list of changes."""
+    diff = ask("diff", str(TEAM), "CRM")[1].splitlines()
+    assert diff[-5:] == ["@@ -1,3 +1,3 @@", " {", '-  "state": "draft"', '+  "state": "live"', " }"]
+    *_, change = json.loads(ask("diff", str(TEAM), "CRM", "--json")[1])["changes"]
+    assert change == {"change": "changed", "path": "configuration.state", "from": "draft", "to": "live"}
+    assert ask("changes")[1].count("~configuration.state") == 1
+
+
 @pytest.mark.parametrize("wanted", ["1.0.0", "1"])
 def test_an_earlier_version_is_shown(ask: Any, wanted: str) -> None:
     """By its name, by its number, or by a moment at which it was valid."""

@@ -24,15 +24,24 @@ _TITLES = {
 
 
 @click.command()
+@click.option("--create-view", is_flag=True, help="Create the view connector_overview instead (DuckDB, PostgreSQL).")
 @reading_command
-def overview(destination: str, dataset: str, as_json: bool) -> int:
+def overview(create_view: bool, destination: str, dataset: str, as_json: bool) -> int:
     """Print one row per connector: last edit, versions, authentication, hosts, report types, secrets, error rate.
 
     An empty cell is unknown: configurations need `load --include-configs`, error rates `load --include-logs`.
     """
     from ..read.overview import read_overview
+    from ..read.overview_sql import create_overview_view
     from . import console
 
+    if create_view:
+        view = create_overview_view(destination, dataset)
+        if as_json:
+            console.show_json({"view": view})
+        else:
+            console.show(f"Created the view {view}.")
+        return Exit.OK
     rows = read_overview(destination, dataset)
     if as_json:
         console.show_json({"connectors": rows})

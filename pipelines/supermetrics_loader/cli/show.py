@@ -1,7 +1,7 @@
 """`supermetrics-connectors show`."""
 
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -48,18 +48,17 @@ def show(
 
 
 def _show(state: "ConnectorState") -> None:
-    from ..read.history import moment_text, pretty_json
+    from ..read.history import pretty_json
     from . import console
 
     title = str(state.key)
     console.show(f"{title[0].upper()}{title[1:]}")
-    for name, value in state.record.items():
-        if value is not None:
-            console.show(f"  {name:<20}  {moment_text(value) if isinstance(value, datetime) else value}")
+    _show_fields(state.record)
     if not state.version:
         console.show("No configuration is loaded for that moment.")
         return
     console.show(f"Configuration {state.version}")
+    _show_fields(state.version.other_fields)
     for name, value in state.facts.items():
         items = [f"{count} {kind}" for kind, count in value.items()] if isinstance(value, dict) else value
         text = ", ".join(map(str, items)) if isinstance(items, list) else items
@@ -67,3 +66,13 @@ def _show(state: "ConnectorState") -> None:
             console.show(f"  {name:<20}  {text}")
     for line in pretty_json(state.document).split("\n"):
         console.show(line)
+
+
+def _show_fields(fields: dict[str, Any]) -> None:
+    from ..read.history import moment_text, pretty_json
+    from . import console
+
+    for name, value in fields.items():
+        if value is not None:
+            text = pretty_json(value, indented=False) if isinstance(value, (dict, list)) else value
+            console.show(f"  {name:<20}  {moment_text(value) if isinstance(value, datetime) else text}")

@@ -5,6 +5,7 @@ import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,6 +32,8 @@ from supermetrics_connectors.interface import (
     changes_query,
     choose_strategy,
     open_delta_table,
+    parse_json,
+    to_utc,
     use_utc,
 )
 
@@ -120,6 +123,18 @@ class Dataset(ABC):
         spec = TABLES[table]
         own = {column.name for column in spec.columns if not column.is_api_field or column.name in spec.key}
         return [name for name in self.columns(table) if name not in own and not name.startswith("_dlt")]
+
+    def fields(self, table: str, names: Sequence[str], values: Sequence[Any]) -> dict[str, Any]:
+        """The API's fields in a row of a table, by name.
+
+        Args:
+            table: The table.
+            names: Some of its `api_columns`.
+            values: Their values. A declared time becomes UTC, although SQLite stores text and MySQL no zone; an added
+                JSON object or list is parsed.
+        """
+        types = {column.name: column.type for column in TABLES[table].columns}
+        return {name: _field(value, types.get(name)) for name, value in zip(names, values, strict=True)}
 
     def has(self, table: str) -> bool:
         """Whether the table or view exists."""
@@ -262,6 +277,8 @@ class FilesDataset(Dataset):
 
     def query(self, sql: str, *values: Any) -> QueryResult:
         """See `Dataset`."""
+        if CHANGES_VIEW in sql.lower():
+            self._add_changes_view()
         try:
             cursor = self._connection.execute(sql.replace("%s", "?") if values else sql, values)
         except duckdb.CatalogException as error:
@@ -271,6 +288,10 @@ class FilesDataset(Dataset):
     def close(self) -> None:
         """Closes DuckDB."""
         self._connection.close()
+
+    def _add_changes_view(self) -> None:
+        with suppress(duckdb.Error):  # it exists, or a table of a history does not
+            self._connection.execute(f"CREATE VIEW {self.table(CHANGES_VIEW)} AS {self.changes_query}")
 
     def _loads(self) -> pa.Table:
         """`_dlt_loads` as in a database: dlt writes one file per completed load package, named after its load id."""
@@ -350,6 +371,15 @@ def _parquet(file_system: Any, files: list[str]) -> Any:
 def _column_names(cursor: Any) -> list[str]:
     """Names of a cursor's columns, of which two may be equal."""
     return list(cursor.keys()) if hasattr(cursor, "keys") else [column[0] for column in cursor.description or ()]
+
+
+def _field(value: Any, declared: pa.DataType | None) -> Any:
+    if isinstance(value, datetime) or (declared and pa.types.is_timestamp(declared)):
+        return to_utc(value)
+    if not declared and isinstance(value, str) and value.startswith(("{", "[")):
+        with suppress(ValueError):
+            return parse_json(value)
+    return value
 
 
 def _checked(data: Dataset, allow_snapshots: bool) -> Dataset:

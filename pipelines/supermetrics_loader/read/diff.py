@@ -7,12 +7,10 @@ from typing import Any
 
 from rich.text import Text
 
-from supermetrics_connectors.interface import compare_json, render
-
 from ..sanitize import sanitize
 from .dataset import open_dataset
 from .errors import NoVersionError
-from .history import ConnectorHistory, Version, pretty_json
+from .history import ConnectorHistory, Row, Version, json_changes, other_changes, pretty_json
 from .team_names import ConnectorKey
 
 _STYLES = {"+++": "bold", "---": "bold", "@@": "cyan", "+": "green", "-": "red"}
@@ -35,12 +33,14 @@ class VersionDiff:
     documents: tuple[Any, Any]
 
     def lines(self) -> Iterator[str]:
-        """A unified diff of the JSON with sorted keys, one member per line; safe to print."""
+        """A unified diff of the JSON with sorted keys, one member per line, then of the other fields; safe to print."""
         titles = str(self.before), str(self.after)
         if self.keys[0] != self.keys[1]:
             titles = f"{self.keys[0]}, {titles[0]}", f"{self.keys[1]}, {titles[1]}"
-        before, after = (pretty_json(document).split("\n") for document in self.documents)
-        return map(sanitize, unified_diff(before, after, titles[0], titles[1], lineterm=""))
+        for about, pair in {"": self.documents, ", other fields": self._other_fields}.items():
+            before, after = (pretty_json(document).split("\n") for document in pair)
+            old, new = (f"{title}{about}" for title in titles)
+            yield from map(sanitize, unified_diff(before, after, old, new, lineterm=""))
 
     def styled(self) -> Text:
         """The lines in colours, or a sentence if there are none."""
@@ -59,11 +59,12 @@ class VersionDiff:
             "with": vars(self.keys[1]) if self.keys[0] != self.keys[1] else None,
             "from": vars(self.before) if self.before else None,
             "to": vars(self.after),
-            "changes": [
-                {"change": each.kind, "path": render(each.path), "from": each.before, "to": each.after}
-                for each in compare_json(*self.documents)
-            ],
+            "changes": json_changes(*self.documents) + other_changes(*self._other_fields),
         }
+
+    @property
+    def _other_fields(self) -> tuple[Row, Row]:
+        return (self.before or self.after).other_fields, self.after.other_fields
 
 
 def _style(line: str) -> str:

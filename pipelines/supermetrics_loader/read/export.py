@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePosixPath
@@ -61,10 +61,23 @@ def export(destination: Any, dataset: str, folder: Path, at: datetime | None = N
         keys = _valid_ids(data, "connector_versions", at)
         if at and not keys:
             raise ExportError(f"No load has seen a connector that was listed at {moment_text(at)} UTC.")
-        target = _Folder(folder, keys)
+        with _refusals(folder):
+            target = _Folder(folder, keys)
         for key, document in _documents(data, keys, at):
-            target.write(key, document)
-        return target.finish()
+            with _refusals(folder):
+                target.write(key, document)
+        with _refusals(folder):
+            return target.finish()
+
+
+@contextmanager
+def _refusals(folder: Path) -> Iterator[None]:
+    """Errors of the file system, with the folder's name."""
+    try:
+        yield
+    except OSError as error:
+        file = f" ({sanitize(error.filename)})" if error.filename else ""
+        raise ExportError(f"The folder {sanitize(folder)} cannot take the export: {error.strerror}{file}") from None
 
 
 class _Folder:
@@ -80,10 +93,7 @@ class _Folder:
             for identifier, file in file_names(team_id, identifiers).items()
         }
         self._result = ExportResult()
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except FileExistsError:
-            raise ExportError(f"{sanitize(folder)} is not a folder.") from None
+        folder.mkdir(parents=True, exist_ok=True)
         self._root = folder.resolve()
         listed = self._listed()
         wanted = {str(file) for file in self._files.values()}
@@ -192,7 +202,7 @@ def _contents(data: Dataset, table: str, ids: Mapping[Key, str | None], at: date
         f" AND version_id IN ({', '.join(['%s'] * len(values))})"
     )
     return {
-        (team_id, identifier): {n: to_utc(v) if n.endswith("_at") else v for n, v in zip(names, row, strict=True)}
+        (team_id, identifier): data.fields(table, names, row)
         for team_id, identifier, id_, valid_from, valid_to, *row in data.query(sql, *values).rows
         if ids.get((team_id, identifier)) == id_ and is_valid_at(to_utc(valid_from), to_utc(valid_to), at)
     }

@@ -8,10 +8,12 @@ from functools import cached_property
 from typing import Any
 
 from supermetrics_connectors.interface import (
+    TABLES,
     MissingTableError,
     NotJsonError,
     RefusedJsonError,
     canonical_json,
+    compare_json,
     parse_duration,
     parse_json,
     parse_timestamp,
@@ -40,6 +42,7 @@ class Version:
         updated_at: When it was edited, UTC.
         valid_from: When a load first saw it, UTC; None if the stored value is no time.
         valid_to: When a load saw another version, or none, in its place, UTC; None for the current version.
+        other_fields: The API's fields beside `version`, `configuration_json` and the times, without nulls.
     """
 
     number: int
@@ -48,6 +51,7 @@ class Version:
     updated_at: datetime | None
     valid_from: datetime | None
     valid_to: datetime | None
+    other_fields: Row
 
     def __str__(self) -> str:
         name = sanitize(self.version or "no version")
@@ -68,22 +72,32 @@ class ConnectorHistory:
     def records(self) -> list[Row]:
         """Every version of the connector's record, oldest first: the API's fields, `valid_from` and `valid_to`."""
         names = self._data.api_columns("connector_versions")
-        columns = [*map(self._data.column, names), "_dlt_valid_from", "_dlt_valid_to"]
+        columns = ["_dlt_valid_from", "_dlt_valid_to", *map(self._data.column, names)]
         try:
             rows = self._rows("connector_versions", columns, "ORDER BY _dlt_valid_from")
         except MissingTableError:
             rows = []
-        return [dict(zip([*names, "valid_from", "valid_to"], map(_plain, columns, row), strict=True)) for row in rows]
+        return [
+            self._data.fields("connector_versions", names, row)
+            | {"valid_from": to_utc(valid_from), "valid_to": to_utc(valid_to)}
+            for valid_from, valid_to, *row in rows
+        ]
 
     @cached_property
     def versions(self) -> list[Version]:
         """Every version of the configuration, oldest first; empty if none has been loaded."""
         if not self._data.has("connector_configurations"):
             return []
+        others = other_columns(self._data)
         columns = ["version", "content_hash", "updated_at", "_dlt_valid_from", "_dlt_valid_to"]
+        columns += map(self._data.column, others)
         rows = self._rows("connector_configurations", columns, "ORDER BY _dlt_valid_from")
-        distinct = dict.fromkeys(map(tuple, rows))  # two runs at once may leave duplicates
-        return [Version(number, *row[:2], *map(to_utc, row[2:])) for number, row in enumerate(distinct, 1)]
+        # two runs at once may leave duplicates
+        distinct = {tuple(row[:5]): other_fields(self._data, others, row[5:]) for row in rows}
+        return [
+            Version(number, name, content, to_utc(updated), to_utc(began), to_utc(ended), fields)
+            for number, ((name, content, updated, began, ended), fields) in enumerate(distinct.items(), 1)
+        ]
 
     def find(self, wanted: str | None = None) -> Version:
         """The version with this name, or else with this number; the newest by default.
@@ -134,6 +148,31 @@ class ConnectorHistory:
         return self._data.query(sql, self.key.team_id, self.key.connector_identifier, *values).rows
 
 
+def other_columns(data: Dataset) -> list[str]:
+    """Columns of `connector_configurations` with the fields that the API has added to a configuration."""
+    table = "connector_configurations"
+    return [name for name in data.api_columns(table) if name not in TABLES[table].api_fields]
+
+
+def other_fields(data: Dataset, names: Sequence[str], values: Sequence[Any]) -> Row:
+    """The fields of a row that `other_columns` names, without nulls: null and a missing field are the same content."""
+    fields = data.fields("connector_configurations", names, values)
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def json_changes(before: Any, after: Any, root: str = "$") -> list[Row]:
+    """Each place at which two documents differ: `change`, `path`, and the contents `from` and `to`."""
+    return [
+        {"change": each.kind, "path": f"{root}{render(each.path)[1:]}", "from": each.before, "to": each.after}
+        for each in compare_json(before, after)
+    ]
+
+
+def other_changes(before: Row, after: Row) -> list[Row]:
+    """Each place at which the other fields of two versions differ, with paths such as `configuration.status`."""
+    return json_changes(before, after, "configuration")
+
+
 def is_valid_at(valid_from: datetime | None, valid_to: datetime | None, moment: datetime | None) -> bool:
     """Whether a version is valid at a moment; None for the present."""
     if moment is None:
@@ -168,12 +207,12 @@ def parsed_document(stored: Any) -> Any:
     return parse_json(stored) if isinstance(stored, str) else stored
 
 
-def pretty_json(document: Any) -> str:
-    """JSON with sorted keys and one member per line, without a line break at the end."""
+def pretty_json(document: Any, *, indented: bool = True) -> str:
+    """JSON with sorted keys, one member per line or all on one line, without a line break at the end."""
     try:
-        return canonical_json(document, indented=True).decode()
+        return canonical_json(document, indented=indented).decode()
     except TypeError:  # nested deeper than it writes; numbers beyond a double become text
-        return json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False, default=str)
+        return json.dumps(document, indent=2 if indented else None, sort_keys=True, ensure_ascii=False, default=str)
 
 
 def _problem(stored: Any) -> str:
@@ -185,9 +224,3 @@ def _problem(stored: Any) -> str:
     except RefusedJsonError as error:
         return f"{error.what} at {render(error.path)}"
     return ""
-
-
-def _plain(column: str, value: Any) -> Any:
-    """Times as times, although SQLite stores text and MySQL no zone."""
-    name = column.strip('"`')
-    return to_utc(value) if name.endswith(("_at", "_from", "_to")) and value is not None else value

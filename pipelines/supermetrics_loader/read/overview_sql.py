@@ -1,8 +1,54 @@
 """The overview as one SELECT, for a view in DuckDB or PostgreSQL and for dbt; the same answers as `overview`."""
 
 from collections.abc import Callable, Collection
+from typing import Any
 
-from .overview import HOST, HOST_PLACEHOLDER, LOG_DAYS, PORT, USER
+from supermetrics_connectors.interface import choose_strategy
+
+from ..run.pipeline import make_destination, named_dataset
+from .dataset import SqlDataset, open_dataset
+from .errors import ReadError
+from .overview import HOST, HOST_PLACEHOLDER, LOG_DAYS, OVERVIEW_COLUMNS, PORT, USER
+
+OVERVIEW_VIEW = "connector_overview"
+_POSTGRES_TYPES = {
+    **{name: "timestamptz" if name.endswith("_at") else "text" for name in OVERVIEW_COLUMNS},
+    **dict.fromkeys(("team_id", "versions", "report_types", "fields", "static_secrets"), "bigint"),
+    **dict.fromkeys(("hosts", "user_inputs"), "text[]"),
+    "secrets": "jsonb",
+    "error_rate": "numeric",
+}
+
+
+def create_overview_view(destination: Any, dataset: str) -> str:
+    """Creates or replaces the view `connector_overview`, with the tables that exist now.
+
+    Args:
+        destination: As for `open_dataset`.
+        dataset: The dataset's name.
+
+    Returns:
+        The view's qualified name.
+
+    Raises:
+        NothingLoadedError: Nothing has been loaded there.
+        ReadError: The destination is neither DuckDB nor PostgreSQL, or the user has a view or table of that name.
+    """
+    with open_dataset(destination, dataset) as data:
+        data.require("connectors")
+        view = data.table(OVERVIEW_VIEW)
+        if not isinstance(data, SqlDataset) or data.dialect not in _FACTS:
+            raise ReadError(f"The view is for DuckDB and PostgreSQL, not for {data.location}: use `overview`.")
+        if data.columns(OVERVIEW_VIEW) not in ([], list(OVERVIEW_COLUMNS)):
+            raise ReadError(f"{view} exists with other columns, and is left alone. Rename it first.")
+        dialect, tables = data.dialect, data.tables
+    target = make_destination(destination)
+    reader = named_dataset(target, dataset)
+    strategy = choose_strategy(target, capabilities=reader.destination_client.capabilities)
+    with reader.sql_client as client:
+        sql = overview_query(dialect, lambda table: strategy.view_table_name(client, table), tables)
+        strategy.create_view(client, OVERVIEW_VIEW, _POSTGRES_TYPES, sql)
+    return view
 
 
 def overview_query(

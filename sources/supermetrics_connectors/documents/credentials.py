@@ -23,7 +23,7 @@ _KEY_OWNERS = (
 )
 CREDENTIAL = (
     "(?:secrets?|pass?wor[dt]s?|passwd|kennwort|senha|salasana|wachtwoord|pass(?:phrase|code)s?|pwd|tokens?|authorization"
-    "|credentials?|creds|cookies?|jwt|bearer|mnemonic|identified by"
+    f"|contrase\\S{{1,3}}a|mot{_GAP}de{_GAP}passe|credentials?|creds|cookies?|jwt|bearer|mnemonic|identified by"
     f"|sess(?:ion)?{_GAP}id|x{_GAP}auth|basic{_GAP}auth|shared{_GAP}access{_GAP}signature|client{_GAP}assertion"
     f"|(?:seed|recovery){_GAP}phrase|pass{_GAP}keys?|(?:api|user|db|admin|smtp|s?ftp|login|require){_GAP}pass"
     f"|(?:{_KEY_OWNERS}){_GAP}keys?)"
@@ -42,6 +42,7 @@ ROOTS = (
         "senha",
         "salasana",
         "wachtwoord",
+        "contrase",
         "user",
         "log",
         "account",
@@ -78,7 +79,8 @@ NAMES = (  # kind, names with `_` between their words, exceptions
     ("login", rf"{_WORD}(?:basic|log[io]ns?|users?|accounts?|user{_GAP}info|userpwd)\W*\Z", ""),
     # The others are no secrets themselves, but say what is one.
     ("headers", r".*headers?\W*\Z", ""),
-    ("value", rf"{_WORD}(?:value|val|default|initial|v)\W*\Z", r"\W*(?:min|max|null|missing)_"),
+    ("parameters", r".*(?:param(?:eter)?s|query)\W*\Z", ""),
+    ("value", rf"{_WORD}(?:value|val|default|initial|example|v)\W*\Z", r"\W*(?:min|max|null|missing)_"),
     ("text", r"[_#$@]*(?:text|content|data|literal|plain(?:_?text)?|raw|cdata|t)\Z|[_#$@]+\Z", ""),
     ("labels", _LABELS, ""),
 )
@@ -122,6 +124,8 @@ PLAIN = re.compile(
 )
 """What may be words, an identifier of a program or a number."""
 _MIXED = re.compile(r"(?=\S*[A-Za-z])(?=\S*[\d!@#$%^&*?~+=])\S{5,}")  # as most passwords are
+# as a key among headers, parameters or credentials
+_LONG_MIXED = re.compile(r"(?=\S*[a-z])(?=\S*[A-Z])(?=\S*\d)\S{12,}")
 _GENERATED = re.compile(
     r"(?=(?:\D*\d){3})(?:(?=\D*\d+\D+\d)(?=[^A-Z]*[A-Z])(?=[^a-z]*[a-z])[\w.+/=%~-]{20,}|[0-9A-Fa-f]{24,})"
     r"|(?=(?:\D*\d){5})(?:(?:[a-z]{2,8}_)?[0-9a-z]{24,}|[0-9A-Z]{24,})",
@@ -135,7 +139,7 @@ _WORDS = re.compile(  # that say what a credential is or where it goes, without 
     r"|password|pass|pwd|jwt|session|custom|none|null|nil|undefined|true|false|yes|no|required|optional|string|text|number"
     r"|integer|int|bool(?:ean)?|str|any|object|date|datetime|dimension|metric|encrypted|static|json|xpath|read|write|files"
     r"|include|omit|same|origin|cursor|x|private|public|types?|value|default|single|step|grant|service|account|generic|http"
-    r"|predefined|negotiate)+",
+    r"|predefined|negotiate|trace|debug|info|information|warn|warning|error|critical|seconds|minutes|hours|days)+",
     re.IGNORECASE,
 )
 _FOR_PEOPLE = re.compile(  # `YOUR_API_KEY`, `<token>`, `sk-xxxxxxxx`, `abc...`
@@ -208,8 +212,10 @@ def without_secret(text: str, name: str, kind: str) -> str:
         is_count = text.isdecimal() and name.rstrip("_ :\"'").lower().endswith("s")
         repeats = _SEPARATORS.sub("", text).lower() == _SEPARATORS.sub("", name).lower()
         return text if is_count or repeats or not is_literal(text) else MARKER
-    is_secret = (kind == "pass" and _MIXED.fullmatch(text)) or (
-        kind in ("ambiguous", "auth") and _GENERATED.fullmatch(text)
+    is_secret = (
+        (kind == "pass" and _MIXED.fullmatch(text))
+        or (kind in ("ambiguous", "auth", "key") and _GENERATED.fullmatch(text))
+        or (kind == "key" and _LONG_MIXED.fullmatch(text))
     )
     if is_secret and is_literal(text):
         return MARKER

@@ -3,8 +3,9 @@
 Only texts change, never names, the order or the shape of the document; the one number that changes is a `static` value
 of classification `secret`. A value is a secret because of
 
-1.  its name: the member's own, that of the object or list it is in, or what a member beside it says (`name`, `key`,
-    `headerName`, …); `NAMES` in `credentials.py` says which names, and how much evidence the value must give;
+1.  its name: the member's own, that of the object or list it is in, or what a member beside it or beside that object
+    says (`name`, `key`, `headerName`, …); `NAMES` in `credentials.py` says which names, and how much evidence the value
+    must give;
 2.  a name within a text: in a query string, a body, a script, a header, …; `RULES` below says in which forms. JSON
     within a text is read as a document of its own;
 3.  its form: `KNOWN` in `credentials.py`.
@@ -100,18 +101,33 @@ def _object(node: Mapping[str, Any], name: str, kind: str) -> Iterator[_Member]:
     if kind == "credential" and isinstance(node.get("items"), list):
         kind = ""  # the section `secrets` of a configuration
     for key, member in node.items():
-        own = kind_of(key)
+        own = _kind_within(kind, key, kind_of(key))
         if kind == "static":
             yield key, key, kind, member
         elif own in ("value", "text"):
             if described := _described(node, name, kind, own):
                 yield key, described[0] or key, described[1], member
-        elif own or not isinstance(member, str):
+        elif own or not isinstance(member, (str, dict)):
             yield key, key, own, member
+        elif isinstance(member, dict):
+            inherited = "" if _has_name(member) else name if kind == "named" else _credential_name(node)
+            yield key, inherited or key, "named" if inherited else "", member
         elif kind == "credential" and not _NO_SECRET.search(key):
             yield key, key, "ambiguous", member
         elif _may_hold(member):
             yield key, key, "", member
+
+
+def _kind_within(outer: str, name: str, kind: str) -> str:
+    """The kind of a name among headers, parameters or credentials, where an ambiguous name needs less evidence."""
+    is_certain = outer == "credential" or (outer in ("headers", "parameters") and name.lower() != "key")
+    return "key" if kind == "ambiguous" and is_certain else kind
+
+
+def _credential_name(node: Mapping[str, Any]) -> str:
+    """The credential that an object is about, as in `{"name": "token", "schema": {"default": …}}`; "" if none."""
+    names = (given for key, given in node.items() if isinstance(given, str) and describes(key) == "name")
+    return next((given for given in names if kind_of(given) == "credential"), "")
 
 
 def _described(node: Mapping[str, Any], name: str, kind: str, own: str) -> tuple[str, str] | None:
@@ -125,12 +141,13 @@ def _described(node: Mapping[str, Any], name: str, kind: str, own: str) -> tuple
         return "", "static"
     if own == "text":
         return (name, kind) if kind == "credential" else ("", "")
-    names = [(name, kind)]
+    names = [(name, "pass" if kind == "named" else kind)]
     for key, given in node.items():
         if isinstance(given, str) and (role := describes(key)):
             is_label = role == "label" and kind_of(given) == "credential"
             names.insert(0, (given, "pass" if is_label else kind_of(given)))
-    return min(names, key=lambda each: _RANKS.get(each[1], len(_RANKS)))
+    called, found = min(names, key=lambda each: _RANKS.get(each[1], len(_RANKS)))
+    return called, _kind_within(kind, called, found)
 
 
 def _list(node: Sequence[Any], name: str, kind: str) -> Iterator[_Member]:
@@ -327,6 +344,8 @@ RULES = (
     ),
     # -H 'Authorization: …'
     _rule("quoted line", r"(?<=[\"'])(?P<name>[\w-]+): ?", r"(?P<value>[^\"'\r\n\\]+)(?=\\{0,15}[\"'])"),
+    # <code>X-Api-Key: …</code>
+    _rule("line in an element", r"(?<=>)(?P<name>[\w-]+): ?", r"(?P<value>[^\s<>]+)(?=</)", PLAIN),
     # password: |⏎ …
     _rule(
         "next line",

@@ -92,10 +92,16 @@ def create_view(client: Any, strategy: DestinationStrategy, target: Target, *, r
             client.escape_column_name,
             strategy.json_constant.format,
         )
-        return strategy.create_view(client, name, CHANGES_COLUMNS, sql)
+        return strategy.create_view(client, name, {column: _postgres_type(column) for column in CHANGES_COLUMNS}, sql)
     except DatabaseException as error:
         logger.warning("The view %s cannot be created; `changes` needs no view: %s", name, type(error).__name__)
         return False
+
+
+def _postgres_type(column: str) -> str:
+    if column.startswith("paths_"):
+        return "jsonb"
+    return {"team_id": "bigint", "baseline": "boolean"}.get(column, "timestamptz" if column.endswith("_at") else "text")
 
 
 def create_changes_view(pipeline: Any, schema_name: str | None = None) -> bool:

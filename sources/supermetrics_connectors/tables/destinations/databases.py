@@ -1,6 +1,6 @@
 """Databases that the tests prove, each with what it does differently."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ EXACT_TEXT = "x-exact-text"
 class ReplaceViewStrategy(DestinationStrategy):
     """A database with CREATE OR REPLACE VIEW."""
 
-    def create_view(self, client: Any, name: str, columns: Sequence[str], sql: str) -> bool:
+    def create_view(self, client: Any, name: str, columns: Mapping[str, str], sql: str) -> bool:
         """See `DestinationStrategy`."""
         del columns
         client.execute_sql(f"CREATE OR REPLACE VIEW {client.make_qualified_table_name(name)} AS {sql}")
@@ -53,16 +53,13 @@ class PostgresStrategy(DestinationStrategy):
     json_constant: str = "cast('{}' as jsonb)"
     json_text: str = "cast({} as text)"
 
-    def create_view(self, client: Any, name: str, columns: Sequence[str], sql: str) -> bool:
+    def create_view(self, client: Any, name: str, columns: Mapping[str, str], sql: str) -> bool:
         """See `DestinationStrategy`."""
         view, function = (client.make_qualified_table_name(each) for each in (name, f"{name}_now"))
-        types = (_postgres_type(column) for column in columns)
-        returned = ", ".join(
-            f"{client.escape_column_name(column)} {type_}" for column, type_ in zip(columns, types, strict=True)
-        )
+        returned = ", ".join(f"{client.escape_column_name(column)} {type_}" for column, type_ in columns.items())
         client.execute_sql(
             f"CREATE OR REPLACE FUNCTION {function}() RETURNS TABLE ({returned})"
-            f" LANGUAGE sql STABLE AS $changes${sql}$changes$"
+            f" LANGUAGE sql STABLE AS $view${sql}$view$"
         )
         client.execute_sql(f"CREATE OR REPLACE VIEW {view} AS SELECT * FROM {function}()")  # noqa: S608 - our own names
         return True
@@ -70,12 +67,6 @@ class PostgresStrategy(DestinationStrategy):
     def locks(self, client: Any) -> TeamLocks | None:
         """See `DestinationStrategy`."""
         return _PostgresLocks(client)
-
-
-def _postgres_type(column: str) -> str:
-    if column.startswith("paths_"):
-        return "jsonb"
-    return {"team_id": "bigint", "baseline": "boolean"}.get(column, "timestamptz" if column.endswith("_at") else "text")
 
 
 class _PostgresLocks(TeamLocks):
@@ -127,7 +118,7 @@ class SqlalchemyStrategy(DestinationStrategy):
 
         refuse_inexact_tables(client, target)
 
-    def create_view(self, client: Any, name: str, columns: Sequence[str], sql: str) -> bool:
+    def create_view(self, client: Any, name: str, columns: Mapping[str, str], sql: str) -> bool:
         """See `DestinationStrategy`."""
         del columns
         view = client.make_qualified_table_name(name)

@@ -146,13 +146,13 @@ class DestinationStrategy:
                     reader.delete_duplicates(spec, self.row_in_list)
         return 0
 
-    def create_view(self, client: Any, name: str, columns: Sequence[str], sql: str) -> bool:
+    def create_view(self, client: Any, name: str, columns: Mapping[str, str], sql: str) -> bool:
         """Creates or replaces a view of ours.
 
         Args:
             client: dlt's SQL client of the dataset, connected.
             name: The view's name, without its dataset.
-            columns: The view's columns.
+            columns: The view's columns, with their types in PostgreSQL.
             sql: Its SELECT.
 
         Returns:
