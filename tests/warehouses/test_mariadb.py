@@ -43,7 +43,7 @@ def test_tables_with_a_case_insensitive_collation_are_refused(place: Place, sand
         place.load(sandbox)
     repair = "; ".join(convert.format(table, "utf8mb4_bin") for table in sorted(tables))
     assert describe(refused.value).startswith(
-        "SupermetricsConfigurationError: `supermetrics`.`connector_configurations` has a collation for which "
+        "`supermetrics`.`connector_configurations` has a collation for which "
         "identifiers that differ only in case are equal, so that a connector would be lost. "
         f"Convert the tables with: {repair}."
     )

@@ -7,6 +7,8 @@ from typing import Any
 
 from ...exceptions import SupermetricsConfigurationError
 from ..target import Target
+from .reader import Reader
+from .sql_reader import SqlReader
 from .strategy import DestinationStrategy, TeamLocks
 
 EXACT_TEXT = "x-exact-text"
@@ -131,6 +133,10 @@ class SqlalchemyStrategy(DestinationStrategy):
         if client.dialect_name == "sqlite":
             return str(client.escape_column_name(table))
         return super().view_table_name(client, table)
+
+    def reader(self, target: Target) -> Reader:
+        """See `DestinationStrategy`. SQLAlchemy would need the grant SHOW VIEW to look up a view on MariaDB."""
+        return SqlReader(target, self.json_text, finds_views=False)
 
     def locks(self, client: Any) -> TeamLocks | None:
         """See `DestinationStrategy`."""

@@ -43,11 +43,13 @@ class SqlReader:
     Args:
         target: The tables.
         json_text: See `DestinationStrategy`.
+        finds_views: Whether the look-up of columns finds the view of changes too, which saves another look-up.
     """
 
-    def __init__(self, target: Target, json_text: str = "{}") -> None:
+    def __init__(self, target: Target, json_text: str = "{}", *, finds_views: bool = True) -> None:
         self.target = target
         self._json_text = json_text
+        self._finds_views = finds_views
         self._client: Any = None
         self._is_connected = False
 
@@ -72,7 +74,8 @@ class SqlReader:
     @cached_property
     def _columns(self) -> dict[str, dict[str, str]]:
         names = {table: name for name, table in self.target.tables.items()}
-        names[self.target.table(CHANGES_VIEW)] = CHANGES_VIEW
+        if self._finds_views:
+            names[self.target.table(CHANGES_VIEW)] = CHANGES_VIEW
         with self.connected() as client:
             return {
                 names[table]: {column.lower(): str(hints.get("data_type", "text")) for column, hints in columns.items()}
