@@ -225,8 +225,11 @@ class SqlDataset(Dataset):
             "sqlite": ["PRAGMA query_only = ON"],
             "mysql": ["SET SESSION TRANSACTION READ ONLY", f"USE {self._client.fully_qualified_dataset_name()}"],
         }
-        for statement in statements.get(self.dialect, ()):
-            self._client.execute_sql(statement)
+        try:
+            for statement in statements.get(self.dialect, ()):
+                self._client.execute_sql(statement)
+        except DatabaseUndefinedRelation:  # MariaDB's databases are the datasets
+            raise NothingLoadedError(self.name, self.location) from None
 
     def _literal_colons(self, sql: str) -> str:
         return _PARAMETER.sub(r"\\:", sql) if self.dialect in ("sqlite", "mysql") else sql

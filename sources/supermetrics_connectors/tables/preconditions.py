@@ -179,14 +179,14 @@ def _refuse_changed_merges(resource: DltResource, table: Any, target: Target) ->
     for columns in (table.get("columns", {}), stored):
         for name, hints in columns.items():
             steering = [hint for hint in ("merge_key", "hard_delete", "dedup_sort") if hints.get(hint)]
-            if steering and name != DELETED_COLUMN.name:
+            if steering and name.lower() != DELETED_COLUMN.name:
                 raise SupermetricsConfigurationError(
                     f"The column {name!r} of {resource.name!r} has the hint {steering[0]}. The source decides "
                     "which rows are merged and deleted, and dlt would delete others: remove the hint"
                 )
     optional = {column.name for column in spec.columns if not column.required} - set(spec.key)
     strict = [name for name, hints in table.get("columns", {}).items() if hints.get("nullable") is False]
-    if strict := [name for name in strict if name in optional]:
+    if strict := [name for name in strict if name.lower() in optional]:
         raise SupermetricsConfigurationError(
             f"The column {strict[0]!r} of {resource.name!r} is declared as not nullable, but the API may leave it out: "
             "remove nullable=False"
