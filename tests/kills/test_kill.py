@@ -71,7 +71,7 @@ class Target:
 
     def commits(self, tables: tuple[str, ...], first: bool) -> frozenset[str]:
         """The jobs that change these tables: rows go there by themselves, or by way of a staging table."""
-        straight = self.name == "delta" or (self.name == "duckdb" and (first or tables == ("team_syncs",)))
+        straight = self.name == "delta" or tables == ("team_syncs",) or (self.name == "duckdb" and first)
         return frozenset(f"{'rows' if straight else 'merge'} of {table}" for table in tables)
 
     def moments(self, first: bool) -> list[Moment]:
