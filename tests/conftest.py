@@ -19,7 +19,7 @@ from dlt.common.configuration.container import Container
 from dlt.common.pipeline import LoadInfo, PipelineContext
 
 from supermetrics_connectors import supermetrics_source
-from tests.helpers.fast_duckdb import FastDuckDB
+from supermetrics_loader.run.duckdb_file import ResolvedOnce
 from tests.helpers.isolation import isolate
 from tests.helpers.sandbox import Sandbox
 from tests.helpers.servers import (
@@ -85,7 +85,7 @@ def database(tmp_path: Path) -> Path:
 @pytest.fixture
 def destination(database: Path) -> Any:
     """The destination of the pipelines."""
-    return FastDuckDB(str(database))
+    return ResolvedOnce(str(database))
 
 
 @pytest.fixture

@@ -63,43 +63,20 @@ class _Configuration(DuckDbClientConfiguration):
         return f"duckdb:///{self.credentials.database}"
 
 
-class duckdb_file(duckdb):  # noqa: N801 - dlt's destinations are named in lower case, and configured by that name
-    """The DuckDB destination: the configured file, or `supermetrics_connectors.duckdb` in the current folder.
+class ResolvedOnce(duckdb):
+    """dlt's DuckDB destination, which resolves its settings once. The pipeline's state names dlt's own destination."""
 
-    The pipeline's state names dlt's own destination, so that `dlt.attach` opens the file from any folder, without this
-    project and without the setting that named the file.
-    """
-
-    spec = _Configuration
     __orig_base__ = duckdb  # dlt reads there which arguments are defaults, so that the environment wins over them
 
-    def __init__(self, **settings: Any) -> None:
-        if configured_file() is None:
-            settings["credentials"] = {"database": DUCKDB_FILE}  # dlt reads a plain path with SQLAlchemy
-        super().__init__(destination_name="duckdb", **settings)
-        # a relative path is relative to this folder; dlt would use the folder of the pipeline's first run
-        self.config_params["local_dir"] = str(Path.cwd())
-        self._configured_name = "duckdb"
-        self._file: Path | None = None
+    def __init__(self, credentials: Any = None, **settings: Any) -> None:
+        super().__init__(credentials, destination_name="duckdb", **settings)
         self._resolved: dict[tuple[Any, ...], DuckDbClientConfiguration] = {}
 
-    def __copy__(self) -> "duckdb_file":
+    def __copy__(self) -> "ResolvedOnce":
         """A destination whose settings may be changed, for a dry run: it resolves them again."""
-        made = duckdb_file.__new__(duckdb_file)
+        made = type(self).__new__(type(self))
         made.__dict__ |= {**self.__dict__, "_resolved": {}}
         return made
-
-    def remember_file(self, pipeline: dlt.Pipeline, file: Path) -> None:
-        """Lets `dlt.attach` find the file; dlt looks for the destination's name in the pipeline's first folder."""
-        self._file = file
-        if file.suffix == ".duckdb":
-            self._configured_name = file.stem
-            pipeline.set_local_state_val("initial_cwd", str(file.parent))
-
-    @property
-    def file_exists(self) -> bool:
-        """Whether the file of a run has been opened and not deleted."""
-        return self._file is not None and self._file.exists()
 
     def capabilities(
         self, config: DuckDbClientConfiguration | None = None, naming: NamingConvention | None = None
@@ -122,14 +99,45 @@ class duckdb_file(duckdb):  # noqa: N801 - dlt's destinations are named in lower
         return self._resolved[asked]
 
     @property
-    def configured_name(self) -> str:
-        """The name in the pipeline's state; settings are still found under `duckdb`."""
-        return self._configured_name
-
-    @property
     def destination_type(self) -> str:
         """The type in the pipeline's state."""
         return "dlt.destinations.duckdb"
+
+
+class duckdb_file(ResolvedOnce):  # noqa: N801 - dlt's destinations are named in lower case, and configured by that name
+    """The DuckDB destination: the configured file, or `supermetrics_connectors.duckdb` in the current folder.
+
+    The pipeline's state names dlt's own destination, so that `dlt.attach` opens the file from any folder, without this
+    project and without the setting that named the file.
+    """
+
+    spec = _Configuration
+
+    def __init__(self, **settings: Any) -> None:
+        if configured_file() is None:
+            settings["credentials"] = {"database": DUCKDB_FILE}  # dlt reads a plain path with SQLAlchemy
+        super().__init__(**settings)
+        # a relative path is relative to this folder; dlt would use the folder of the pipeline's first run
+        self.config_params["local_dir"] = str(Path.cwd())
+        self._configured_name = "duckdb"
+        self._file: Path | None = None
+
+    def remember_file(self, pipeline: dlt.Pipeline, file: Path) -> None:
+        """Lets `dlt.attach` find the file; dlt looks for the destination's name in the pipeline's first folder."""
+        self._file = file
+        if file.suffix == ".duckdb":
+            self._configured_name = file.stem
+            pipeline.set_local_state_val("initial_cwd", str(file.parent))
+
+    @property
+    def file_exists(self) -> bool:
+        """Whether the file of a run has been opened and not deleted."""
+        return self._file is not None and self._file.exists()
+
+    @property
+    def configured_name(self) -> str:
+        """The name in the pipeline's state; settings are still found under `duckdb`."""
+        return self._configured_name
 
     @property
     def client_class(self) -> type[DuckDbClient]:
