@@ -25,6 +25,7 @@ from .settings import Settings, resolve
 from .specs import CONNECTOR_CONFIGURATIONS, CONNECTORS, SNAPSHOT_COLUMN, TABLES
 from .tables.changes_view import changes_query, create_view
 from .tables.destinations import choose_strategy, open_delta_table
+from .tables.destinations.databases import refuse_ambiguous_name
 from .tables.destinations.reader import MissingTableError
 from .tables.destinations.strategy import DestinationStrategy, TeamLocks
 from .tables.failures import team_syncs_resource
@@ -80,6 +81,7 @@ __all__ = [
     "planned_requests",
     "redact",
     "refusal",
+    "refuse_ambiguous_name",
     "render",
     "resolve",
     "selected_endpoints",

@@ -7,7 +7,7 @@ import dlt
 from dlt.common.destination.client import DestinationClientDwhConfiguration
 from dlt.common.destination.reference import DestinationReference
 
-from supermetrics_connectors.interface import SupermetricsConfigurationError
+from supermetrics_connectors.interface import SupermetricsConfigurationError, refuse_ambiguous_name
 
 from .duckdb_file import configured_file, duckdb_file
 
@@ -87,15 +87,10 @@ def refuse_ambiguous_names(dataset: str) -> None:
     """Makes sure that the configured DuckDB file is not called like the dataset.
 
     Raises:
-        SupermetricsConfigurationError: It is. `supermetrics.connectors` could be a table of the schema or of the file,
-            and DuckDB refuses to guess.
+        SupermetricsConfigurationError: It is, see `refuse_ambiguous_name`.
     """
-    file = configured_file()
-    if file and Path(file.partition("?")[0]).stem == dataset:
-        raise SupermetricsConfigurationError(
-            f"The DuckDB file {file!r} and the dataset {dataset!r} have one name, which DuckDB calls ambiguous. Give "
-            f"the file another one, such as {dataset}_connectors.duckdb, or the dataset (--dataset)"
-        )
+    if file := configured_file():
+        refuse_ambiguous_name(file, dataset)
 
 
 def make_destination(destination: Any = "duckdb", **for_warehouses: Any) -> Any:

@@ -35,12 +35,25 @@ class DuckDbStrategy(ReplaceViewStrategy):
     def check_tables(self, client: Any, target: Target) -> None:
         """See `DestinationStrategy`."""
         del target
-        file = str(getattr(client.credentials, "database", ""))
-        if Path(file.partition("?")[0]).stem == client.dataset_name:
-            raise SupermetricsConfigurationError(
-                f"The DuckDB file {file!r} and the dataset {client.dataset_name!r} have one name, which DuckDB calls "
-                "ambiguous. Rename one of them, or the pipeline if the file is named after it"
-            )
+        refuse_ambiguous_name(str(getattr(client.credentials, "database", "")), client.dataset_name)
+
+
+def refuse_ambiguous_name(file: str, dataset: str) -> None:
+    """Makes sure that a DuckDB file is not called like the dataset.
+
+    Args:
+        file: The file, a path or a URL.
+        dataset: The dataset's name.
+
+    Raises:
+        SupermetricsConfigurationError: It is. `supermetrics.connectors` could be a table of the schema or of the file,
+            and DuckDB refuses to guess.
+    """
+    if Path(file.partition("?")[0]).stem == dataset:
+        raise SupermetricsConfigurationError(
+            f"The DuckDB file {file!r} and the dataset {dataset!r} have one name, which DuckDB calls ambiguous. Give "
+            f"the file another one, such as {dataset}_connectors.duckdb, or the dataset (--dataset)"
+        )
 
 
 @dataclass(frozen=True)
