@@ -32,10 +32,11 @@ def overview(create_view: bool, destination: str, dataset: str, as_json: bool) -
     An empty cell is unknown: configurations need `load --include-configs`, error rates `load --include-logs`.
     """
     from ..read.overview import read_overview
-    from ..read.overview_sql import create_overview_view
     from . import console
 
     if create_view:
+        from ..read.overview_sql import create_overview_view
+
         view = create_overview_view(destination, dataset)
         if as_json:
             console.show_json({"view": view})

@@ -144,18 +144,11 @@ def check(run: Run, declared: DeclaredTables) -> None:
 
 def _refuse_changed_resources(declared: DeclaredTables, target: Target) -> None:
     """Rows are differences from the stored table: other hints of the merge, or a cursor, would lose some."""
-    listings = [(each, None) for each in _resources() if each.name == "listings"]
-    for resource, table in (*listings, *declared.resources):
-        incremental: Any = resource.incremental
-        if incremental is not None and getattr(incremental, "incremental", incremental) is not None:
-            raise SupermetricsConfigurationError(
-                f"The resource {resource.name!r} has an incremental cursor. It is not needed: the source compares "
-                "every listing with the table and writes only differences, updated_at included. With a cursor a second "
-                "edit on the same date is lost, and so are removals. Remove the incremental hint; team_syncs has "
-                "latest_updated_at for downstream models"
-            )
-        if table is None:
-            continue
+    for resource in _resources():
+        if resource.name == "listings":
+            _refuse_cursor(resource)
+    for resource, table in declared.resources:
+        _refuse_cursor(resource)
         given = table.get("write_disposition")
         if given != "merge" and table.get(MODE_HINT) != given:
             raise SupermetricsConfigurationError(
@@ -170,6 +163,17 @@ def _refuse_changed_resources(declared: DeclaredTables, target: Target) -> None:
             )
         _refuse_changed_merges(resource, table, target)
         _refuse_lossy_contracts(target.schema, resource, table)
+
+
+def _refuse_cursor(resource: DltResource) -> None:
+    incremental: Any = resource.incremental
+    if incremental is not None and getattr(incremental, "incremental", incremental) is not None:
+        raise SupermetricsConfigurationError(
+            f"The resource {resource.name!r} has an incremental cursor. It is not needed: the source compares "
+            "every listing with the table and writes only differences, updated_at included. With a cursor a second "
+            "edit on the same date is lost, and so are removals. Remove the incremental hint; team_syncs has "
+            "latest_updated_at for downstream models"
+        )
 
 
 def _refuse_changed_merges(resource: DltResource, table: Any, target: Target) -> None:
