@@ -1,8 +1,8 @@
 """A local API that answers as fast as it can: the listings of any team, made from one template.
 
 Run it as `python -m benchmarks.api CONNECTORS CONFIGURATION_BYTES LATENCY`: it prints its URL and serves until it is
-killed. It takes any token and any team id, and has no other manners; the sandbox has those. A POST to `/edit/TEAM`
-renames the team's first connector.
+killed. It accepts any token and any team id, and has none of the API's limits and errors; the sandbox has them. A POST
+to `/edit/TEAM` renames the team's first connector.
 """
 
 import sys
@@ -114,7 +114,7 @@ def serve(connectors: int, configuration_bytes: int, latency: float) -> None:
             self.wfile.write(f"{head}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
 
         def log_message(self, *_: object) -> None:
-            """Says nothing."""
+            """Logs nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True

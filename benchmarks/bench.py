@@ -1,11 +1,10 @@
 """Times whole loads against the same work by hand, and prints the table of the README.
 
 Run it as `make bench`, or `python -m benchmarks.bench ROW …` for some rows; `edits=50` makes 50 runs instead of 500.
-Every command is a process of its own; the load, the same as a pipeline of one's own, the floor and a bare `import dlt`
-run in turn, so that a machine that is busy for a while is busy for all. So a ratio, (load - import dlt) / floor, is
-that of one turn, and the median of all turns is printed, as are those of the times. A row whose tables are not what
-the API listed is not printed. Where `make bench-peers` has installed other tools, the same is done by each of them, as
-far as their tables are right.
+Every command is a process of its own. The load, the same as a pipeline of one's own, the work by hand and a bare
+`import dlt` run in turn, so that a busy machine slows all of them. A ratio is (load - import dlt) / by hand of one
+turn; medians of all turns are printed. A row is printed only if its tables equal what the API listed. Where
+`make bench-peers` has installed other tools, each of them does the same work, and is printed if its tables are right.
 """
 
 import os
@@ -72,7 +71,7 @@ ROWS = {
     "latency-5": Row("… with 5 workers", 50, latency=0.2, workers=5, floor=False, runs=3),
     "latency-25": Row("… with 25 workers", 50, latency=0.2, workers=25, floor=False, runs=3),
     "many": Row("1000 teams x 100", 1000, floor=False, runs=3),
-    "memory": Row("1000 teams x 100, 5 KB configurations", 1000, configuration_bytes=5000, floor=False, runs=1),
+    "memory": Row("1000 teams x 100, 5 KB configurations", 1000, configuration_bytes=5000, least=True, runs=1),
     "fleet": Row("10,000 teams x 100", 10_000, floor=False, runs=1, is_default=False),
 }
 
@@ -81,6 +80,7 @@ PEERS = {"sdk": "the vendor's SDK", "singer": "Singer SDK, target-duckdb", "rest
 """Modules of `benchmarks.peers`, and what they stand for."""
 _PEERS_PYTHON = _ROOT / ".venv-peers/bin/python"
 _WIDTH = 44
+_DEFAULT_WORKERS = 10
 
 
 @dataclass
@@ -146,14 +146,14 @@ def _measure(row: Row) -> str:
                 plain.run(_PLAIN, folder, environment)
                 floor.run(_floor(row, url), folder, environment)
             if row.least:
-                least.run(_LEAST, folder, environment)
+                least.run(_least(row), folder, environment)
             _check(row, folder)
             peers = {name: timing for name, timing in peers.items() if _run_peer(name, timing, row, url, folder)}
     lines = [_line(row.name, load, bare, floor)]
     if row.floor:
         lines.append(_line("… by a pipeline of one's own", plain, bare, floor))
     if row.least:
-        lines.append(_line("… one Arrow table of 100 rows, by dlt alone", least, bare, floor))
+        lines.append(_line("… as many rows merged by dlt alone", least, bare, floor))
     lines += [
         f"… by {PEERS[name]:<{_WIDTH - 5}}{each.median:>8.2f}{'':>27}{each.peak:>9.0f}" for name, each in peers.items()
     ]
@@ -259,11 +259,16 @@ def _output(arguments: list[str], folder: Path, environment: dict[str, str]) -> 
 
 _LOAD = ["-m", "supermetrics_loader", "load"]
 _PLAIN = ["-m", "benchmarks.plain", "plain.duckdb"]
-_LEAST = ["-m", "benchmarks.least", "least.duckdb"]
+
+
+def _least(row: Row) -> list[str]:
+    return ["-m", "benchmarks.least", "least.duckdb", str(row.teams * row.connectors), str(row.configuration_bytes)]
 
 
 def _floor(row: Row, url: str) -> list[str]:
-    return ["-m", "benchmarks.floor", url, str(row.teams), str(row.configuration_bytes > 0).lower(), "floor.duckdb"]
+    with_configs = str(row.configuration_bytes > 0).lower()
+    workers = str(row.workers or _DEFAULT_WORKERS)
+    return ["-m", "benchmarks.floor", url, str(row.teams), with_configs, "floor.duckdb", workers]
 
 
 @contextmanager

@@ -1,11 +1,15 @@
 """What the load is measured against: the same rows by hand with requests, orjson, pyarrow and duckdb.
 
-As a careful person writes it in an afternoon: team by team, no state, no history, no retries, no schema that evolves;
-each team's rows are deleted and inserted anew. Run it as `python -m benchmarks.floor URL TEAMS CONFIGS FILE`.
+It is what a careful person writes in an afternoon: as many threads as the load has workers, but no state, no history,
+no retries and no schema that evolves. Each team's rows are deleted and inserted again. Run it as
+`python -m benchmarks.floor URL TEAMS CONFIGS FILE WORKERS`.
 """
 
 import hashlib
 import sys
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 
 import duckdb
 import orjson
@@ -24,24 +28,41 @@ create table if not exists supermetrics_floor.connector_configurations (
 """
 
 
-def main(url: str, teams: int, with_configs: bool, path: str) -> None:
+_Tables = dict[str, pa.Table]
+
+
+def main(url: str, teams: int, with_configs: bool, path: str, workers: int) -> None:
     """Loads teams 1 … `teams` into the DuckDB file at `path`."""
     connection = duckdb.connect(path)
     connection.execute(_TABLES)
+    for team_id, tables in enumerate(_fetch_all(url, teams, with_configs, workers), start=1):
+        for name, rows in tables.items():
+            _replace(connection, name, team_id, rows)
+    connection.close()
+
+
+def _fetch_all(url: str, teams: int, with_configs: bool, workers: int) -> Iterator[_Tables]:
+    """Yields the tables of each team in order, and fetches at most `workers` teams ahead."""
     session = requests.Session()
     session.headers["Authorization"] = "Bearer api_benchmark"
-    for team_id in range(1, teams + 1):
-        answer = session.get(
-            f"{url}/v1/teams/{team_id}/connector_builder/connectors",
-            params={"include_configs": str(with_configs).lower()},
-            timeout=60,
-        )
-        answer.raise_for_status()
-        records = orjson.loads(answer.content)["connectors"]
-        _replace(connection, "connectors", team_id, _connectors(team_id, records))
-        if with_configs:
-            _replace(connection, "connector_configurations", team_id, _configurations(team_id, records))
-    connection.close()
+    with ThreadPoolExecutor(workers) as threads:
+        tasks = (threads.submit(_fetch, session, url, team_id, with_configs) for team_id in range(1, teams + 1))
+        waiting: list[Future[_Tables]] = list(islice(tasks, workers))
+        while waiting:
+            yield waiting.pop(0).result()
+            waiting += islice(tasks, 1)
+
+
+def _fetch(session: requests.Session, url: str, team_id: int, with_configs: bool) -> _Tables:
+    response = session.get(
+        f"{url}/v1/teams/{team_id}/connector_builder/connectors",
+        params={"include_configs": str(with_configs).lower()},
+        timeout=60,
+    )
+    response.raise_for_status()
+    records = orjson.loads(response.content)["connectors"]
+    tables = {"connectors": _connectors(team_id, records)}
+    return tables | ({"connector_configurations": _configurations(team_id, records)} if with_configs else {})
 
 
 def _connectors(team_id: int, records: list[dict[str, str]]) -> pa.Table:
@@ -74,4 +95,4 @@ def _replace(connection: duckdb.DuckDBPyConnection, table: str, team_id: int, ro
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), sys.argv[3] == "true", sys.argv[4])
+    main(sys.argv[1], int(sys.argv[2]), sys.argv[3] == "true", sys.argv[4], int(sys.argv[5]))
