@@ -43,6 +43,7 @@ class Row:
         floor: Whether the floor, and a pipeline of one's own, are timed as well.
         peers: Whether other tools are timed as well.
         least: Whether the least that dlt can do is timed as well.
+        limited: Whether a pipeline of one's own with a memory limit for DuckDB is timed as well.
         runs: Runs whose median is taken.
         is_default: Whether the row is measured without being named.
     """
@@ -57,6 +58,7 @@ class Row:
     floor: bool = True
     peers: bool = False
     least: bool = False
+    limited: bool = False
     runs: int = RUNS
     is_default: bool = True
 
@@ -71,7 +73,9 @@ ROWS = {
     "latency-5": Row("… with 5 workers", 50, latency=0.2, workers=5, floor=False, runs=3),
     "latency-25": Row("… with 25 workers", 50, latency=0.2, workers=25, floor=False, runs=3),
     "many": Row("1000 teams x 100", 1000, floor=False, runs=3),
-    "memory": Row("1000 teams x 100, 5 KB configurations", 1000, configuration_bytes=5000, least=True, runs=1),
+    "memory": Row(
+        "1000 teams x 100, 5 KB configurations", 1000, configuration_bytes=5000, least=True, limited=True, runs=1
+    ),
     "fleet": Row("10,000 teams x 100", 10_000, floor=False, runs=1, is_default=False),
 }
 
@@ -130,7 +134,7 @@ def main(names: list[str]) -> None:
 
 
 def _measure(row: Row) -> str:
-    load, plain, least, bare, floor = Timing(), Timing(), Timing(), Timing(), Timing()
+    load, plain, limited, least, bare, floor = (Timing() for _ in range(6))
     peers = {name: Timing(str(_PEERS_PYTHON)) for name in PEERS if row.peers and _PEERS_PYTHON.exists()}
     with _api(row) as url, tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -145,6 +149,8 @@ def _measure(row: Row) -> str:
             if row.floor:
                 plain.run(_PLAIN, folder, environment)
                 floor.run(_floor(row, url), folder, environment)
+            if row.limited:
+                limited.run(_LIMITED, folder, environment)
             if row.least:
                 least.run(_least(row), folder, environment)
             _check(row, folder)
@@ -152,6 +158,8 @@ def _measure(row: Row) -> str:
     lines = [_line(row.name, load, bare, floor)]
     if row.floor:
         lines.append(_line("… by a pipeline of one's own", plain, bare, floor))
+    if row.limited:
+        lines.append(_line("… with a memory limit for DuckDB", limited, bare, floor))
     if row.least:
         lines.append(_line("… as many rows merged by dlt alone", least, bare, floor))
     lines += [
@@ -259,6 +267,7 @@ def _output(arguments: list[str], folder: Path, environment: dict[str, str]) -> 
 
 _LOAD = ["-m", "supermetrics_loader", "load"]
 _PLAIN = ["-m", "benchmarks.plain", "plain.duckdb"]
+_LIMITED = ["-m", "benchmarks.plain", "limited.duckdb", "96MiB"]
 
 
 def _least(row: Row) -> list[str]:
