@@ -230,14 +230,23 @@ def _postgres(_: int) -> str:
     return "\n".join(lines)
 
 
-_SCHEDULED = {"load": "ours", "rest_api": "dlt's rest_api", "sdk_postgres": "the vendor's SDK with upserts"}
+_SCHEDULED = {
+    "load": "ours",
+    "least": "dlt alone, three tables of one row",
+    "rest_api": "dlt's rest_api",
+    "sdk_postgres": "the vendor's SDK with upserts",
+}
+_LEAST_TABLES = "3"
+"""Tables that a run with one change writes: connectors, connector_versions and team_syncs."""
 
 
 def _scheduled(name: str, row: Row, seconds: float, target: str, folder: Path, environment: dict[str, str]) -> str:
     url = environment["SOURCES__SUPERMETRICS__BASE_URL"]
     with_configs = str(row.configuration_bytes > 0).lower()
     command = [*_LOAD, "--destination", "postgres"]
-    if name != "load":
+    if name == "least":
+        command = ["-m", "benchmarks.least", target, "1", str(row.configuration_bytes), _LEAST_TABLES]
+    elif name != "load":
         command = ["-m", f"benchmarks.peers.{name}", url, str(row.teams), with_configs, target]
     environment = {**environment, "DESTINATION__POSTGRES__CREDENTIALS": target}
     timing = Timing()
@@ -271,7 +280,14 @@ _LIMITED = ["-m", "benchmarks.plain", "limited.duckdb", "96MiB"]
 
 
 def _least(row: Row) -> list[str]:
-    return ["-m", "benchmarks.least", "least.duckdb", str(row.teams * row.connectors), str(row.configuration_bytes)]
+    return [
+        "-m",
+        "benchmarks.least",
+        "least.duckdb",
+        str(row.teams * row.connectors),
+        str(row.configuration_bytes),
+        "1",
+    ]
 
 
 def _floor(row: Row, url: str) -> list[str]:

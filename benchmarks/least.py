@@ -1,6 +1,7 @@
-"""The least that dlt can do: rows that need no request, merged by key into stock DuckDB.
+"""The least that dlt can do: rows that need no request, merged by key into stock DuckDB or PostgreSQL.
 
-Run it as `python -m benchmarks.least FILE ROWS BYTES`. Each row has a JSON document of that size, or none.
+Run it as `python -m benchmarks.least TARGET ROWS BYTES TABLES`. Each row has a JSON document of that size, or none.
+Each table gets all rows.
 """
 
 import sys
@@ -15,22 +16,28 @@ from benchmarks.api import connector
 _ROWS_PER_TABLE = 1000
 
 
-@dlt.resource(file_format="parquet", write_disposition="merge", primary_key="number")
+@dlt.resource(write_disposition="merge", primary_key="number")
 def rows(count: int, size: int) -> Iterator[pa.Table]:
     """Yields Arrow tables of up to 1000 rows."""
     for first in range(0, count, _ROWS_PER_TABLE):
         numbers = range(first, min(first + _ROWS_PER_TABLE, count))
-        columns = {"number": pa.array(numbers)}
+        columns = [pa.array(numbers)]
+        fields = [pa.field("number", pa.int64(), nullable=False)]
         if size:
-            documents = [orjson.dumps(connector(number, size)["configuration"]).decode() for number in numbers]
-            columns["document"] = pa.array(documents)
-        yield pa.table(columns)
+            columns.append(
+                pa.array([orjson.dumps(connector(number, size)["configuration"]).decode() for number in numbers])
+            )
+            fields.append(pa.field("document", pa.string()))
+        yield pa.table(columns, schema=pa.schema(fields))
 
 
-def main(path: str, count: int, size: int) -> None:
-    """Loads `count` rows into the DuckDB file at `path`."""
-    dlt.pipeline("least", destination=dlt.destinations.duckdb(path), dataset_name="loaded").run(rows(count, size))
+def main(target: str, count: int, size: int, tables: int) -> None:
+    """Loads `count` rows into each table of the DuckDB file or PostgreSQL server `target`."""
+    is_server = target.startswith("postgresql:")
+    destination = dlt.destinations.postgres(target) if is_server else dlt.destinations.duckdb(target)
+    resources = [rows(count, size).with_name(f"rows_{number}") for number in range(tables)]
+    dlt.pipeline("least", destination=destination, dataset_name="loaded").run(resources)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    main(sys.argv[1], *map(int, sys.argv[2:]))
