@@ -132,22 +132,21 @@ def test_a_key_that_no_header_can_carry_is_refused_without_showing_it(place: str
     )
 
 
-@pytest.mark.parametrize("given_key", ["", "Bearer", "Bearer "])
-def test_an_empty_key_is_refused_by_its_source(given_key: str) -> None:
-    """An unset variable in a shell script becomes an empty string."""
-    with pytest.raises(SupermetricsConfigurationError, match=r"^The api_key is empty, from the argument api_key\. Put"):
-        parse_api_key(given_key)
-
-
-@pytest.mark.parametrize("given_key", ["api_...", "<configure me>", "Bearer otok_…"])
-def test_a_placeholder_is_refused_by_its_source(given_key: str) -> None:
-    """The person has to find the file."""
+@pytest.mark.parametrize(
+    ("given_key", "message"),
+    [
+        *((each, "is empty, from the argument api_key. Put") for each in ("", "Bearer", "Bearer ")),
+        *(
+            (ApiKey(each, "secrets.toml"), "is the placeholder of an example, from secrets.toml. Put")
+            for each in ("api_...", "<configure me>", "Bearer otok_…")
+        ),
+    ],
+)
+def test_an_empty_key_and_a_placeholder_are_refused_by_their_source(given_key: str, message: str) -> None:
+    """An unset variable in a shell script becomes an empty string. The person has to find the file."""
     with pytest.raises(SupermetricsConfigurationError) as refused:
-        parse_api_key(ApiKey(given_key, "secrets.toml"))
-    assert str(refused.value) == (
-        "The api_key is the placeholder of an example, from secrets.toml. Put a key from the Supermetrics Hub in its "
-        "place, or set SUPERMETRICS_API_KEY in the environment."
-    )
+        parse_api_key(given_key)
+    assert str(refused.value).startswith(f"The api_key {message} a key from the Supermetrics Hub in its place")
 
 
 def test_a_key_does_not_show_itself() -> None:

@@ -35,11 +35,6 @@ def test_shards_are_about_equally_large() -> None:
     assert all(abs(size - 625) < 63 for size in sizes.values()), sizes
 
 
-def test_a_shard_has_a_pipeline_of_its_own() -> None:
-    """The name contains the number of shards."""
-    assert Shard.parse(" 3/16 ").pipeline_name("supermetrics") == "supermetrics_3_of_16"
-
-
 @pytest.mark.parametrize("text", ["", "3", "0/16", "17/16", "3/0", "-1/2", "a/b", "1/10001", "1/2/3", "٣/٤"])
 def test_an_unusable_shard_is_refused(text: str) -> None:
     """A mistyped shard must not load another part, or nothing."""

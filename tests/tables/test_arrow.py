@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from supermetrics_connectors import specs
 from supermetrics_connectors.specs import TIMESTAMP
 from supermetrics_connectors.tables.arrow import to_arrow
+from tests.documents.test_json_text import documents_of, ordinary
 
 CONNECTORS = pa.schema([column.arrow_field for column in specs.CONNECTORS.columns])
 NOW = datetime(2026, 4, 6, 10, 59, 4, 123_456, tzinfo=timezone.utc)
@@ -25,16 +26,9 @@ def to_table(rows: list[dict[str, Any]], schema: pa.Schema, types: dict[str, str
     return to_arrow(rows, schema, types, {})
 
 
-json_values = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-(2**63), 2**64 - 1)
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(st.characters(exclude_categories=["Cs"]), max_size=5),
-    lambda children: st.lists(children, max_size=2) | st.dictionaries(st.text("ab", max_size=2), children, max_size=2),
-    max_leaves=5,
+records = st.dictionaries(st.sampled_from(["x", "y", "owner"]), documents_of(ordinary)).map(
+    lambda added: {**KEY, **added}
 )
-records = st.dictionaries(st.sampled_from(["x", "y", "owner"]), json_values).map(lambda added: {**KEY, **added})
 runs = st.lists(st.lists(records, max_size=3), max_size=4)
 
 

@@ -81,21 +81,21 @@ def customer() -> Iterator[Sandbox]:
         yield sandbox
 
 
-def through_the_environment(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """The key as a scheduler gives it."""
-    monkeypatch.setenv("SUPERMETRICS_API_KEY", TOKEN)
-    return {}
+GIVEN: list[tuple[dict[str, Any], dict[str, str]]] = [
+    ({"api_key": TOKEN}, {}),
+    ({}, {"SUPERMETRICS_API_KEY": TOKEN}),
+    ({}, {"SOURCES__SUPERMETRICS__API_KEY": f"Bearer {TOKEN}"}),
+]
+"""The key as a script, a scheduler and dlt's configuration give it: arguments and environment."""
 
 
-def through_dlts_secrets(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """The key as dlt looks for it."""
-    monkeypatch.setenv("SOURCES__SUPERMETRICS__API_KEY", f"Bearer {TOKEN}")
-    return {}
-
-
-def as_an_argument(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:  # noqa: ARG001 - as the others
-    """The key as a script gives it."""
-    return {"api_key": TOKEN}
+@pytest.fixture(params=GIVEN, ids=["argument", "environment", "dlt's secrets"])
+def given(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The arguments of a run, after the environment was set."""
+    arguments, environment = request.param
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    return dict(arguments)
 
 
 def shown(error: BaseException) -> str:
@@ -153,16 +153,14 @@ def assert_nowhere(
     return check
 
 
-@pytest.mark.parametrize("given", [as_an_argument, through_the_environment, through_dlts_secrets])
 def test_a_run_shows_the_token_nowhere(
     customer: Sandbox,
     pipeline: dlt.Pipeline,
-    monkeypatch: pytest.MonkeyPatch,
     assert_nowhere: Callable[[], None],
-    given: Callable[[pytest.MonkeyPatch], dict[str, Any]],
+    given: dict[str, Any],
 ) -> None:
     """After a good load and after a failure, with each way to set the token."""
-    settings = {**SETTINGS, "team_ids": [TEAM], "base_url": customer.url, **given(monkeypatch)}
+    settings = {**SETTINGS, "team_ids": [TEAM], "base_url": customer.url, **given}
     outcomes: list[Any] = [run_load(pipeline, **settings)]
     assert_nowhere()
     customer.fault(Fault(403, code=TOKEN, message=f"Not with {TOKEN}"))
@@ -206,20 +204,16 @@ def test_no_skipped_team_shows_the_token(
     assert_nowhere()
 
 
-@pytest.mark.parametrize("given", [as_an_argument, through_the_environment, through_dlts_secrets])
 @pytest.mark.parametrize(
     "unusable",
     [{"team_ids": ["1/../2"]}, {"team_ids": []}, {"base_url": "http://example.com"}, {"request_timeout": "soon"}],
     ids=str,
 )
 def test_an_unusable_setting_shows_the_token_nowhere(
-    pipeline: dlt.Pipeline,
-    monkeypatch: pytest.MonkeyPatch,
-    given: Callable[[pytest.MonkeyPatch], dict[str, Any]],
-    unusable: dict[str, Any],
+    pipeline: dlt.Pipeline, given: dict[str, Any], unusable: dict[str, Any]
 ) -> None:
     """Not even where local variables are printed."""
-    settings: dict[str, Any] = {"team_ids": [TEAM], **given(monkeypatch), **unusable}
+    settings: dict[str, Any] = {"team_ids": [TEAM], **given, **unusable}
     with pytest.raises(Exception) as failed:  # noqa: PT011 - dlt's own for what is no number
         run_load(pipeline, **settings)
     assert TOKEN not in shown(failed.value)
