@@ -189,7 +189,6 @@ class Sandbox(sandbox.Sandbox):
     Attributes:
         requests: Every request to the API so far, oldest first.
         log_page: Log entries in a response at most, for any requested limit.
-        before_is_strict: Whether a log entry at the very time of `before` is left out.
         stopping: Set when no request is to be answered any more.
     """
 
@@ -211,7 +210,6 @@ class Sandbox(sandbox.Sandbox):
         self.rate_limit = rate_limit
         self.rate_window = rate_window
         self.log_page = MAX_LOG_PAGE
-        self.before_is_strict = True
         self.stopping = threading.Event()
         self._faults: list[_ScriptedFault] = []
         self._counts: dict[int, int | None] = {}
@@ -311,4 +309,4 @@ class Sandbox(sandbox.Sandbox):
         return listing if count is None else {**listing, "count": count}
 
     def _log_page(self, log: list[dict[str, Any]], request: Request) -> Any:
-        return log_page(log, request, max_entries=self.log_page, before_is_strict=self.before_is_strict)
+        return log_page(log, request, max_entries=self.log_page)

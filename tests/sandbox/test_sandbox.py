@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
 
+import orjson
 import pytest
 import requests
 
 from supermetrics_loader.sandbox import responses
+from supermetrics_loader.sandbox.data import shipped_teams
 from tests.helpers.sandbox import Fault, Sandbox
 
 TEAM = 936506
@@ -58,9 +59,6 @@ def official(sdk: Any, shipped: Sandbox) -> Iterator[Any]:
         yield client
 
 
-# --- the API ----------------------------------------------------------------------------------------------------------
-
-
 def assert_refused(reply: requests.Response, status: int, code: str) -> None:
     """The error envelope of the API."""
     assert (reply.status_code, reply.json()["error"]["code"]) == (status, code)
@@ -68,45 +66,6 @@ def assert_refused(reply: requests.Response, status: int, code: str) -> None:
     assert re.fullmatch(r"[A-Za-z0-9_-]{8,64}", reply.json()["meta"]["request_id"])
     assert reply.headers["X-Request-Id"] == reply.json()["meta"]["request_id"]
     assert reply.headers["content-type"] == "application/json"
-
-
-@pytest.mark.parametrize("query", ["", "?include_configs=false", "?include_configs=true"])
-def test_a_listing_has_every_connector_of_the_team(shipped: Sandbox, ask: Ask, query: str) -> None:
-    """Configurations are left out by default."""
-    assert ask(LISTING + query).json() == {"count": 3, "connectors": shipped.connectors(TEAM, query.endswith("true"))}
-
-
-@pytest.mark.parametrize(
-    ("code", "paths", "headers"),
-    [
-        ("401 UNAUTHORIZED", [LISTING], {"Authorization": None}),
-        ("401 UNAUTHORIZED", [LISTING], {"Authorization": "api_sandbox_not_a_real_key"}),
-        ("401 UNAUTHORIZED", [LISTING], {"Authorization": "Bearer api_wrong"}),
-        ("403 FORBIDDEN", [LISTING.replace("936506", each) for each in ("1", "9223372036854775807")], {}),
-        ("400 BAD_REQUEST", [LISTING.replace("936506", each) for each in ("0", "abc", "9223372036854775808")], {}),
-        ("400 BAD_REQUEST", [f"{LISTING}?include_configs={each}" for each in ("True", "1", "")], {}),
-        ("400 BAD_REQUEST", [f"{LISTING}/T3S70/logs?{each}" for each in ("limit=0", "limit=1001", "before=x")], {}),
-        ("404 NOT_FOUND", ["/v1/teams", f"/v2{LISTING}", f"{LISTING}/X/logs", f"{LISTING}/X/secrets"], {}),
-    ],
-)
-def test_requests_that_the_api_refuses_are_refused(
-    ask: Ask, code: str, paths: list[str], headers: dict[str, str | None]
-) -> None:
-    """With the API's envelope, over a connection that stays open."""
-    for path in paths:
-        assert_refused(ask(path, **headers), int(code[:3]), code[4:])
-    assert_refused(ask(LISTING, "DELETE"), 405, "METHOD_NOT_ALLOWED")
-
-
-def test_the_rate_limit_is_counted_and_resets(shipped: Sandbox, ask: Ask) -> None:
-    """An hour's Retry-After is normal for this API; refused requests count too."""
-    shipped.rate_limit = 2
-    replies = [ask(LISTING), ask(LISTING, Authorization="Bearer api_wrong"), ask(LISTING)]
-    assert [reply.status_code for reply in replies] == [200, 401, 429]
-    assert [reply.headers["x-ratelimit-remaining"] for reply in replies] == ["1", "0", "0"]
-    assert 3590 <= int(replies[-1].headers["retry-after"]) <= 3600
-    shipped._window_ends = time.monotonic()
-    assert ask(LISTING).status_code == 200
 
 
 # --- web pages --------------------------------------------------------------------------------------------------------
@@ -159,20 +118,6 @@ def test_connectors_are_added_edited_configured_and_deleted_over_http(ask: Ask) 
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", ask(f"{ADMIN}/T3S70", "PATCH", {}).json()["updated_at"])
 
 
-def test_a_configuration_has_a_version_and_date_of_its_own(shipped: Sandbox) -> None:
-    """Its date moves and the connector's does not; both can be kept, to change content behind an old date."""
-    before = shipped.connectors(TEAM)[0]
-    old = before["configuration"]
-    after = shipped.edit_configuration(TEAM, "T3S70", {"accounts": {}})
-    new = after["configuration"]
-    assert after == {**before, "configuration": new}
-    assert new == {**old, "configuration_json": {"accounts": {}}, "version": "1.4.1", "updated_at": new["updated_at"]}
-    assert new["updated_at"] > old["updated_at"]
-    kept = {"version": old["version"], "updated_at": old["updated_at"]}
-    assert shipped.edit_configuration(TEAM, "T3S70", {}, **kept)["configuration"] == {**old, "configuration_json": {}}
-    assert shipped.edit_configuration(941277, "WHS44", {})["configuration"]["version"] == "1.0.0"
-
-
 def test_a_configuration_is_changed_in_part(ask: Ask) -> None:
     """A JSON merge patch: objects are merged, null removes, any other value replaces."""
     ask(DRAFT, "PATCH", {"configuration_json": {"a": {"b": 1, "c": [1, 2]}, "d": 1}})
@@ -207,6 +152,40 @@ def test_refused_changes_say_why(
     assert_refused(reply, status, reply.json()["error"]["code"])
     assert reply.json()["error"]["description"].startswith(description)
     assert before == {team_id: shipped.connectors(team_id) for team_id in shipped.team_ids}
+
+
+# --- the shipped data -------------------------------------------------------------------------------------------------
+
+SHIPPED = [each for team in shipped_teams().values() for each in team if "configuration" in each]
+DEFINITIONS: dict[str, Any] = {
+    each["connector_identifier"]: each["configuration"]["configuration_json"] for each in SHIPPED
+}
+
+
+def test_configurations_have_the_documented_structure() -> None:
+    """OAuth 2.0, account fetchers, an asynchronous report, no authentication, a large document and a typed secret."""
+    assert {member for each in DEFINITIONS.values() for member in each} == {
+        *("$schema", "authentication", "dataSourceUser", "accounts", "reporting", "secrets", "defaultResponseHandler")
+    }
+    reports = {name: each["reporting"]["reportTypes"] for name, each in DEFINITIONS.items()}
+    for report in (report for each in reports.values() for report in each):
+        ids = [field["id"] for field in report["fields"]]
+        assert len(set(ids)) == len(ids) > 0
+        assert re.match(r"https://[\w.{}]*example\.com/", report["request"]["url"])
+    authentication = {name: each.get("authentication", {}).get("type") for name, each in DEFINITIONS.items()}
+    assert (authentication["T3S70"], len(reports["T3S70"])) == ("oauth2", 3)
+    assert (authentication["K8W21"], len(DEFINITIONS["K8W21"]["accounts"]["fetchers"])) == ("user_input", 2)
+    assert reports["call-tracking_EU"][0]["request"]["type"] == "async"
+    assert authentication["PDC11"] is None
+    assert 180_000 < len(orjson.dumps(DEFINITIONS["LYL09"])) < 220_000
+    assert sum(len(report["fields"]) for report in reports["LYL09"]) > 1_000
+    typed = [
+        (name, item["id"])
+        for name, each in DEFINITIONS.items()
+        for item in each.get("secrets", {}).get("items", [])
+        if (item["source"], item["classification"]) == ("static", "secret")
+    ]
+    assert typed == [("RTL-2025", "panel_key")]
 
 
 # --- the vendor's own client ------------------------------------------------------------------------------------------
