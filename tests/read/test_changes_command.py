@@ -98,25 +98,3 @@ def test_an_unreadable_since_is_refused(capsys: pytest.CaptureFixture[str], when
     """Without the limit, cron would mail a year of changes."""
     assert run(["changes", "--since", when]) == 64
     assert "is neither a duration such as 30m, 24h, 7d or 2w nor a time" in capsys.readouterr().err
-
-
-def test_reading_makes_no_file(capsys: pytest.CaptureFixture[str]) -> None:
-    """The message says what to load."""
-    assert run(["changes"]) == 64
-    assert "Nothing has been loaded to the dataset supermetrics of duckdb:" in capsys.readouterr().err
-    assert list(Path.cwd().iterdir()) == []
-
-
-def test_snapshots_have_no_changes(
-    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], caplog: Any
-) -> None:
-    """Each run appends a full listing; only `sql` reads them."""
-    lead_to(sandbox, monkeypatch)
-    monkeypatch.setenv("SOURCES__SUPERMETRICS__TEAM_IDS", str(TEAM))
-    sandbox.add_connector(TEAM, "A")
-    load("--snapshot")
-    assert [each for each in caplog.records if each.name.startswith("supermetrics")] == []
-    assert run(["changes"]) == 64
-    assert "holds snapshots: each run appends its full listing" in capsys.readouterr().err
-    assert run(["sql", "select count(*) as listed from connectors", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"rows": [{"listed": 1}]}

@@ -208,13 +208,6 @@ def test_names_from_arguments_are_sanitized(out: pytest.CaptureFixture[str]) -> 
         assert "x1b[2J" in error
 
 
-def test_reading_makes_no_file(capsys: pytest.CaptureFixture[str]) -> None:
-    """A DuckDB file made by a reader would look like a load."""
-    assert run(["diff", "1", "A"]) == 64
-    assert "Nothing has been loaded to" in capsys.readouterr().err
-    assert not list(Path.cwd().glob("*.duckdb"))
-
-
 def test_json_keeps_every_digit(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:
     """JSON output is ASCII."""
     monkeypatch.setenv("SUPERMETRICS_API_KEY", sandbox.token)

@@ -149,10 +149,3 @@ def test_a_broken_off_export_is_completed_by_the_next(monkeypatch: pytest.Monkey
     assert len(files()) == 1
     assert run(["export", "out"]) == 0
     assert files() == sorted(FILES)
-
-
-def test_without_a_load_no_folder_is_made(capsys: pytest.CaptureFixture[str]) -> None:
-    """Nothing has been loaded."""
-    assert run(["export", "out"]) == 64
-    assert "Nothing has been loaded to the dataset supermetrics" in capsys.readouterr().err
-    assert list(Path.cwd().iterdir()) == []

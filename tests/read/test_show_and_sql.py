@@ -13,7 +13,6 @@ import pytest
 
 from supermetrics_loader.cli.main import run
 from supermetrics_loader.cli.streams import tolerant
-from supermetrics_loader.read.sql import look_command
 from tests.read.conftest import TEAM
 
 
@@ -168,12 +167,6 @@ def test_an_answer_that_cannot_be_written_fails_the_command(
             code, _, err = ask(name, *arguments, *options)
         os.close(descriptor)
         assert (code, err) == expected
-
-
-def test_a_look_command_has_the_options_that_it_needs() -> None:
-    """Quoted for a shell."""
-    assert look_command("duckdb", "supermetrics").endswith('order by updated_at desc limit 10"')
-    assert look_command("postgres", "my data").endswith("limit 10\" --destination postgres --dataset 'my data'")
 
 
 @pytest.mark.parametrize("destination", ["duckdb"], indirect=True)

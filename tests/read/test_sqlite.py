@@ -1,4 +1,4 @@
-"""Commands that read SQLite make no file, and name a broken text."""
+"""Commands that read make no file, and name a broken text that SQLite stores."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from supermetrics_loader.cli.main import run
@@ -14,8 +15,8 @@ from tests.helpers.commands import shipped
 from tests.helpers.sandbox import Sandbox
 
 TO = ["--destination", "sqlalchemy"]
-DIFF = ["diff", "936506", "T3S70", *TO]
-COMMANDS = [["report", *TO], ["changes", *TO], ["overview", *TO], ["sql", "select 1", *TO], DIFF]
+DIFF = ["diff", "936506", "T3S70"]
+COMMANDS = [["report"], ["changes"], ["overview"], ["sql", "select 1"], ["export", "out"], ["show", "1", "A"], DIFF]
 COERCING = "ignore:implicitly coercing SELECT object"
 """A warning of dlt's own merge, which the command line hides."""
 
@@ -26,12 +27,27 @@ def _there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DESTINATION__SQLALCHEMY__CREDENTIALS", f"sqlite:///{tmp_path / 'warehouse.sqlite'}")
 
 
-def test_reading_makes_no_file(capsys: pytest.CaptureFixture[str]) -> None:
-    """SQLite itself makes a file for every path that it opens."""
-    for command in COMMANDS:
-        assert run(command) == 64
-        assert "Nothing has been loaded to" in capsys.readouterr().err
-        assert list(Path.cwd().iterdir()) == []
+@pytest.mark.parametrize(
+    ("to", "files", "commands"),
+    [
+        ([], [], COMMANDS),
+        ([], ["supermetrics_connectors.duckdb"], [["report"], ["changes"], ["overview"]]),
+        (TO, [], COMMANDS),
+    ],
+    ids=["DuckDB", "an empty DuckDB file", "SQLite"],
+)
+def test_reading_makes_no_file(
+    to: list[str], files: list[str], commands: list[list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file made by a reader would look like a load, and an empty page like an answer."""
+    for file in files:
+        duckdb.connect(file).close()
+    for command in commands:
+        assert run([*command, *to]) == 64
+        kind = "sqlite" if to else "duckdb"
+        error = capsys.readouterr().err
+        assert error.startswith(f"Error: Nothing has been loaded to the dataset supermetrics of {kind}:///{Path.cwd()}")
+        assert [path.name for path in Path.cwd().iterdir()] == files
 
 
 @pytest.mark.filterwarnings(COERCING)
@@ -47,7 +63,7 @@ def test_reading_makes_no_second_dataset_and_a_broken_version_is_named_and_can_b
     assert run(load) == 0
     before = sorted(Path.cwd().rglob("*"))
     for command in COMMANDS:
-        assert run([*command, "--dataset", "other"]) == 64
+        assert run([*command, *TO, "--dataset", "other"]) == 64
         assert "Nothing has been loaded to" in capsys.readouterr().err
     assert sorted(Path.cwd().rglob("*")) == before
     with closing(sqlite3.connect(tmp_path / "warehouse__supermetrics.sqlite", isolation_level=None)) as connection:
@@ -59,7 +75,7 @@ def test_reading_makes_no_second_dataset_and_a_broken_version_is_named_and_can_b
         found = connection.execute("select distinct change, baseline from connector_changes order by 1")
         assert list(found) == [("added", 1), ("configuration_changed", 1)]
     capsys.readouterr()
-    assert run([*DIFF, "--json"]) == 1
+    assert run([*DIFF, *TO, "--json"]) == 1
     printed = capsys.readouterr()
     assert "Version 1.4.0 (no. 1, " in printed.err
     assert "of connector T3S70 of team 936506 Nordic Marketing is not JSON" in printed.err
@@ -72,6 +88,6 @@ def test_reading_makes_no_second_dataset_and_a_broken_version_is_named_and_can_b
 
     assert run([*load, "--full-refresh"]) == 0
     capsys.readouterr()
-    assert run([*DIFF, "--json"]) == 0
+    assert run([*DIFF, *TO, "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert (document["team_name"], document["from"]["number"], document["changes"]) == ("Nordic Marketing", 1, [])

@@ -465,22 +465,6 @@ def test_a_page_made_next_year_counts_from_then(everything: Everything) -> None:
         assert len(connection.execute(page.sql["stale-teams"]).fetchall()) == 3
 
 
-@pytest.mark.parametrize("file_exists", [False, True])
-def test_nothing_loaded_is_a_usage_error(
-    file_exists: bool, database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
-) -> None:
-    """An empty page would look like an answer; and no DuckDB file appears."""
-    if file_exists:
-        duckdb.connect(str(database)).close()
-    monkeypatch.setenv("DESTINATION__DUCKDB__CREDENTIALS", str(database))
-
-    assert run(["report", "--output", str(tmp_path / "page.html")]) == 64
-    error = capsys.readouterr().err
-    assert error.startswith(f"Error: Nothing has been loaded to the dataset supermetrics of duckdb:///{database}.\n")
-    assert not (tmp_path / "page.html").exists()
-    assert database.exists() == file_exists
-
-
 @pytest.mark.parametrize(
     ("output", "message"),
     [
