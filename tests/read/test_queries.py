@@ -34,9 +34,7 @@ ANSWERS: list[list[tuple[Any, ...]]] = [
         (ANY, TEAM, "CRM", "added", "$.reporting.schedule"),
     ],
     [(TEAM, "CRM", "https://crm.example.com/accounts"), (TEAM, "CRM", "https://crm.example.com/{{account.id}}/deals")],
-    [("oauth2", 1, "CRM"), (None, 1, "bare")],
     [(TEAM, "CRM", "deals", "Deals", 4), (TEAM, "CRM", "owners", "Owners", None)],
-    [(TEAM, "CRM", "api_key")],
     [(FAILING, ANY), (TEAM, ANY)],
     [(FAILING, ANY, 403, "FORBIDDEN", ANY, ANY)],
 ]
