@@ -8,29 +8,13 @@ import re
 from datetime import datetime, timedelta, timezone
 
 import pytest
-from dlt.common.exceptions import TerminalException, TransientException
 
 from supermetrics_connectors import exceptions
 from supermetrics_connectors.exceptions import (
-    OTHER_4XX,
-    OTHER_5XX,
-    STATUS_RULES,
-    SupermetricsApiError,
-    SupermetricsConfigurationError,
-    SupermetricsConnectionError,
-    SupermetricsContractError,
     SupermetricsError,
-    SupermetricsForbiddenError,
-    SupermetricsNotFoundError,
     SupermetricsRateLimitError,
-    SupermetricsRequestError,
-    SupermetricsResponseTooLargeError,
     SupermetricsServerError,
-    SupermetricsUnauthorizedError,
-    SupermetricsUnreadableError,
-    code_rule,
     is_out_of_memory,
-    status_rule,
 )
 
 EVERY_CLASS = [
@@ -79,50 +63,6 @@ def test_every_error_pickles(kind: type[SupermetricsError]) -> None:
     copy = pickle.loads(pickle.dumps(error))  # noqa: S301 - written on the left
     assert type(copy) is kind
     assert (str(copy), vars(copy)) == (str(error), vars(error))
-
-
-@pytest.mark.parametrize(
-    ("kind", "nature"),
-    [
-        (SupermetricsConfigurationError, TerminalException),
-        (SupermetricsConnectionError, TransientException),
-        (SupermetricsUnreadableError, TransientException),
-        (SupermetricsContractError, TerminalException),
-        (SupermetricsResponseTooLargeError, TerminalException),
-        (SupermetricsRequestError, TerminalException),
-        (SupermetricsRateLimitError, TransientException),
-        (SupermetricsServerError, TransientException),
-    ],
-)
-def test_dlt_knows_whether_a_repetition_helps(kind: type[SupermetricsError], nature: type[BaseException]) -> None:
-    """`retry_load` and orchestrators repeat transient errors and give up on terminal ones."""
-    assert issubclass(kind, nature)
-    assert not issubclass(kind, {TerminalException, TransientException}.difference({nature}).pop())
-
-
-@pytest.mark.parametrize(
-    ("kind", "statuses"),
-    [
-        (SupermetricsRequestError, [400, 405, 409, 410, 418, 422, 499]),
-        (SupermetricsUnauthorizedError, [401]),
-        (SupermetricsForbiddenError, [403]),
-        (SupermetricsNotFoundError, [404]),
-        (SupermetricsRateLimitError, [429]),
-        (SupermetricsServerError, [408, 425, 500, 501, 502, 503, 504, 520, 599]),
-    ],
-)
-def test_every_status_has_its_class(kind: type[SupermetricsApiError], statuses: list[int]) -> None:
-    """Also a status that the API has never sent so far."""
-    assert {status_rule(status).error for status in statuses} == {kind}
-
-
-def test_every_rule_has_a_reason_and_a_code_has_one_rule() -> None:
-    """A contributor adds a status in this table only."""
-    rules = [*STATUS_RULES.values(), OTHER_4XX, OTHER_5XX]
-    assert all(rule.reason for rule in rules)
-    codes = [code for rule in rules for code in rule.codes]
-    assert len(codes) == len(set(codes))
-    assert {code_rule(code) for code in (None, "", "SOMETHING_NEW")} == {None}
 
 
 @pytest.mark.parametrize(

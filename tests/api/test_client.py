@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import gzip
-import logging
-import re
 import threading
 import time
-import traceback
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 from typing import Any
@@ -34,7 +30,8 @@ TEAM = 936506
 PATH = f"/v1/teams/{TEAM}/connector_builder/connectors"
 EMPTY = b'{"count":0,"connectors":[]}'
 CHUNKED = {"Content-Length": None, "Transfer-Encoding": "chunked"}
-HTML = Fault(body=b"<html>", content_type="text/html")
+
+
 REPEATABLE = "the run can be repeated as it is."
 
 Connect = Callable[..., SupermetricsClient]
@@ -319,26 +316,19 @@ def test_json_that_cannot_be_stored_names_its_place(sandbox: Sandbox, connect: C
     assert len(sandbox.requests) == 1
 
 
-def test_a_redirect_is_not_followed(sandbox: Sandbox, connect: Connect) -> None:
-    """The API never redirects, and the token must not reach another host."""
-    with Sandbox(teams={TEAM: []}) as elsewhere:
-        sandbox.fault(Fault(302, location=elsewhere.url + PATH, request_id="moved-001"))
-        error = failure(connect())
-        assert elsewhere.requests == []
+@pytest.mark.parametrize(
+    ("status", "answered"), [(206, "206"), (302, "302 (a redirect, which is not followed)"), (304, "304")]
+)
+def test_another_status_than_200_is_no_listing(sandbox: Sandbox, connect: Connect, status: int, answered: str) -> None:
+    """A 204 or 206 is not everything about a team, and the API never redirects."""
+    sandbox.fault(Fault(status, location="/elsewhere", request_id="req-00001"))
+    error = failure(connect())
     assert type(error) is SupermetricsContractError
     assert str(error) == (
-        "HTTP 302 for team 936506: Expected status 200, the API answered 302 (a redirect, which is not followed). "
+        f"HTTP {status} for team 936506: Expected status 200, the API answered {answered}. "
         "Nothing of this team was loaded or removed. Report this message to Supermetrics support. "
-        "(request_id=moved-001)"
+        "(request_id=req-00001)"
     )
-
-
-def test_another_success_than_200_is_no_listing(sandbox: Sandbox, connect: Connect) -> None:
-    """A 204 or 206 is not everything about a team."""
-    sandbox.fault(Fault(206))
-    error = failure(connect())
-    assert (type(error), error.status_code) == (SupermetricsContractError, 206)
-    assert error.message == "Expected status 200, the API answered 206"
 
 
 @pytest.mark.parametrize(
@@ -362,55 +352,7 @@ def test_a_response_cut_short_is_a_connection_error(sandbox: Sandbox, connect: C
     assert error.request_id == sandbox.requests[0].request_id, "the head has arrived"
 
 
-def test_an_unreachable_server_is_named(sandbox: Sandbox, connect: Connect) -> None:
-    """The innermost reason in words, instead of three wrapped exceptions."""
-    client = connect()
-    sandbox.stop()
-    assert failure(client).message == (
-        f"No whole response from {sandbox.url}: ConnectionRefusedError: [Errno 111] Connection refused"
-    )
-
-
 # --- retries ----------------------------------------------------------------------------------------------------------
-
-PASSING = {
-    **{str(status): Fault(status) for status in (408, 425, 429, 500, 599)},
-    "503 with Retry-After": Fault(503, retry_after=0),
-    "html": HTML,
-    "cut": Fault(stage="mid_body"),
-    "reset": Fault(stage="before_headers"),
-    "envelope in a 200": Fault(body=b'{"error": {"code": "INTERNAL_SERVER_ERROR", "message": "Oops."}}'),
-}
-LASTING = {
-    **{str(status): Fault(status) for status in (400, 401, 403, 404, 409, 422, 302)},
-    "envelope in a 200": Fault(body=b'{"error": {"code": "FORBIDDEN", "message": "No."}}'),
-    "Retry-After beyond max_retry_wait": Fault(429, retry_after=121),
-}
-
-
-@pytest.mark.parametrize("name", PASSING)
-def test_a_failure_that_may_pass_is_retried(sandbox: Sandbox, connect: Connect, name: str) -> None:
-    """A short outage does not fail a run."""
-    sandbox.fault(PASSING[name], times=2)
-    assert list_connectors(connect(request_max_attempts=3), TEAM).payload["count"] == 1
-    assert len(sandbox.requests) == 3
-
-
-@pytest.mark.parametrize("name", LASTING)
-def test_a_failure_that_stays_is_not_retried(sandbox: Sandbox, connect: Connect, name: str) -> None:
-    """A repetition costs rate limit and time. An hour's Retry-After is the scheduler's to wait, not a process's."""
-    sandbox.fault(LASTING[name], times=99)
-    error = failure(connect(request_max_attempts=5, max_retry_wait=120))
-    assert error.retry_after == (121 if LASTING[name].retry_after else None)
-    assert len(sandbox.requests) == 1
-
-
-def test_attempts_end(sandbox: Sandbox, connect: Connect) -> None:
-    """The error of the last attempt is raised."""
-    sandbox.fault(Fault(500), times=2)
-    sandbox.fault(Fault(503), times=99)
-    assert failure(connect(request_max_attempts=3)).status_code == 503
-    assert len(sandbox.requests) == 3
 
 
 @pytest.mark.parametrize(
@@ -454,44 +396,3 @@ def test_a_closed_client_waits_for_no_pause(sandbox: Sandbox, connect: Connect) 
 
 
 # --- the token --------------------------------------------------------------------------------------------------------
-
-
-def test_the_token_is_in_no_repr(sandbox: Sandbox, connect: Connect) -> None:
-    """Debuggers and error reporters print objects."""
-    client = connect()
-    assert repr(client) == f"SupermetricsClient('{sandbox.url}')"
-    assert sandbox.token not in "".join(map(repr, vars(client).values()))
-
-
-@pytest.mark.parametrize("fault", [Fault(403), Fault(stage="mid_body"), HTML])
-def test_the_token_is_in_no_traceback(sandbox: Sandbox, connect: Connect, fault: Fault) -> None:
-    """Error reporters send the locals of every frame, and urllib3's hold the headers."""
-    sandbox.fault(fault)
-    client = connect(api_key="api_0f_th1s_t3st_0nly")
-    try:
-        list_connectors(client, TEAM)
-    except SupermetricsError as error:
-        report = "".join(traceback.TracebackException.from_exception(error, capture_locals=True).format())
-    assert "list_connectors" in report
-    assert client._auth.api_key not in report
-
-
-def test_the_token_is_in_no_log(sandbox: Sandbox, connect: Connect, caplog: pytest.LogCaptureFixture) -> None:
-    """Also at DEBUG, where some libraries print headers."""
-    caplog.set_level(logging.DEBUG)
-    sandbox.fault(Fault(503))
-    with closing(connect(request_max_attempts=2)) as client:
-        list_connectors(client, TEAM)
-    assert "Attempt 1 of 2 failed, next one in 0.0 s: HTTP 503 SERVICE_UNAVAILABLE" in caplog.text
-    assert sandbox.token not in caplog.text
-
-
-@pytest.mark.parametrize("fault", [Fault(hang=True), Fault(delay=30), Fault(drip=0.25)], ids=["no", "late", "dripping"])
-def test_a_response_ends_with_the_time_limit(sandbox: Sandbox, connect: Connect, fault: Fault) -> None:
-    """The limit applies to the whole exchange: a server that sends a byte now and then must not hold a run."""
-    sandbox.fault(fault)
-    start = time.monotonic()
-    error = failure(connect(request_timeout=0.3))
-    assert type(error) is SupermetricsConnectionError
-    assert re.search(r"timed out|not complete in time", str(error))
-    assert time.monotonic() - start < 15

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import http.client
 import logging
 import threading
 from collections.abc import Iterator
@@ -61,17 +60,6 @@ def test_an_informational_response_is_skipped(interim: bytes, apart: bool) -> No
     with serving(script) as server, client_of(server.port) as client:
         assert [identifiers(client, team_id) for team_id in (1, 2, 3)] == [["OF_1"], ["OF_2"], ["OF_3"]]
     assert {request.connection for request in server.requests} == {0}
-
-
-def test_http_client_returns_hints_as_the_response() -> None:
-    """If this fails, transport.py need not skip informational responses any more."""
-    with (
-        serving(lambda request: [HINTS, listing(request.team_id)]) as server,
-        closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)) as own,
-    ):
-        own.request("GET", "/v1/teams/1/")
-        with own.getresponse() as taken:
-            assert taken.status == 103
 
 
 def test_hints_without_an_end_are_no_response() -> None:

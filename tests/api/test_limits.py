@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dlt.common.exceptions import TerminalException
 
 from supermetrics_connectors.api.client import SupermetricsClient
 from supermetrics_connectors.api.listing import list_connectors
@@ -61,6 +62,7 @@ def test_a_body_beyond_the_limit_is_refused_in_little_memory(sandbox: Sandbox, n
         tracemalloc.stop()
     assert peak < 32 * MIB
     assert len(sandbox.requests) == 1
+    assert isinstance(refused.value, TerminalException)
     assert str(refused.value) == (
         f"HTTP {sandbox.requests[0].status} for team 1: The response is larger than max_response_bytes, 8388608 bytes. "
         "Nothing of this team was loaded or removed. (request_id=req-0001)"

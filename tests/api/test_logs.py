@@ -115,20 +115,6 @@ def test_a_short_log_takes_one_request(count: int) -> None:
     assert (len(log.requests), len(log.ids)) == (1, count)
 
 
-def test_a_page_that_reaches_the_start_is_enough() -> None:
-    """Stored entries, and those older than `logs_since`, are not paged through."""
-    log = Log(range(3000), 1000)
-    log.reader(START + 2500 * SECOND, watermark=START + 2990 * SECOND).read()
-    assert (len(log.requests), len(log.ids)) == (1, 500)
-
-
-def test_entries_of_the_future_are_read_later() -> None:
-    """As the newest stored entry, one of them would hide all that come before its time."""
-    log = Log([*range(10), 10**9], 1000)
-    log.reader(end=START + 4 * SECOND).read()
-    assert sorted(log.ids) == ["0", "1", "2", "3", "4"]
-
-
 @pytest.mark.parametrize("strict", [True, False])
 @pytest.mark.usefixtures("small_pages")
 def test_more_entries_at_one_time_than_a_page_has_are_reported(strict: bool) -> None:
@@ -228,30 +214,6 @@ def test_every_run_advances_with_few_requests_an_hour(
         assert len(sandbox.requests) - requested <= 25
         runs += 1
     assert runs <= 6
-
-
-@pytest.mark.parametrize(
-    ("watermark", "full_refresh", "found"),
-    [
-        (timedelta(0), False, ["2"]),
-        (timedelta(0), True, ["1", "2"]),
-        (timedelta(days=365 * 73), False, ["1", "2"]),
-    ],
-    ids=["newest entry", "full refresh", "an entry of 2099 in the table"],
-)
-def test_a_log_is_continued_at_the_newest_stored_entry(
-    sandbox: Sandbox, watermark: timedelta, full_refresh: bool, found: list[str]
-) -> None:
-    """A stored entry of the future must not stop the log."""
-    now = datetime.now(timezone.utc)
-    sandbox.add_connector(1, "A")
-    for id_, hours in {"0": 24 * 40, "1": 2, "2": 0.5}.items():
-        sandbox.add_log(1, "A", {"id": id_, "log_time": (now - timedelta(hours=hours)).isoformat()})
-    checked = settings(base_url=sandbox.url, api_key=sandbox.token, full_refresh=full_refresh)
-    with closing(Fetcher(checked, str.lower)) as fetcher:
-        (result,) = fetcher.results([FetchTask(LOGS, 1, "A")], {(1, "A"): now + watermark}, lambda *_: None)
-    assert result.spool
-    assert sorted(entry["id"] for part in result.spool.pages() for entry in part) == found
 
 
 # --- pages ------------------------------------------------------------------------------------------------------------

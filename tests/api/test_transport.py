@@ -6,7 +6,7 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -249,46 +249,24 @@ def test_a_certificate_that_does_not_verify_fails_at_once(
     assert server.requests == []
 
 
-UNREADABLE = ["missing", "empty", "no certificate", "a key alone"]
-
-
-@pytest.fixture
-def authorities(tmp_path: Path) -> Callable[[str], Path]:
-    """Makes a file of a kind from which no authority can be read."""
-
-    def make(kind: str) -> Path:
-        file = tmp_path / f"{kind}.pem"
-        make_certificate(tmp_path / "good.pem")
-        pem = (tmp_path / "good.pem").read_text()
-        texts = {"empty": "", "no certificate": "<html>", "a key alone": pem[pem.index("-----BEGIN PRIVATE") :]}
-        if kind in texts:
-            file.write_text(texts[kind])
-        return file
-
-    return make
-
-
 @pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
-@pytest.mark.parametrize("kind", UNREADABLE)
+@pytest.mark.parametrize("kind", ["missing", "empty", "no certificate", "a key alone"])
 def test_unreadable_authorities_are_a_wrong_setting(
-    monkeypatch: pytest.MonkeyPatch, authorities: Callable[[str], Path], variable: str, kind: str
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variable: str, kind: str
 ) -> None:
-    """Python has several names for the failure; no request is made."""
-    file = authorities(kind)
+    """Python has several names for the failure; no request is made. A request without TLS needs no authorities."""
+    file, good = tmp_path / f"{kind}.pem", tmp_path / "good.pem"
+    make_certificate(good)
+    key = good.read_text().partition("-----BEGIN PRIVATE")
+    texts = {"empty": "", "no certificate": "<html>", "a key alone": "".join(key[1:])}
+    if kind in texts:
+        file.write_text(texts[kind])
     monkeypatch.setenv(variable, str(file))
     error = failure(API)
     assert type(error) is SupermetricsConfigurationError
     assert error.team_id == 1
     assert error.message.startswith("The certificate authorities to trust cannot be read, see REQUESTS_CA_BUNDLE: ")
     assert str(file) in error.message
-
-
-@pytest.mark.parametrize("kind", UNREADABLE)
-def test_a_request_without_tls_needs_no_authorities(
-    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, authorities: Callable[[str], Path], kind: str
-) -> None:
-    """The sandbox uses no TLS."""
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(authorities(kind)))
     sandbox.add_team(1)
     with closing(client_of(sandbox.url, api_key=sandbox.token)) as client:
         assert list_connectors(client, 1).payload["count"] == 0

@@ -10,6 +10,7 @@ from typing import Any
 import dlt
 import orjson
 import pytest
+from dlt.common.exceptions import TerminalException
 from dlt.common.pipeline import LoadInfo
 from dlt.pipeline.exceptions import PipelineStepFailed
 
@@ -90,11 +91,13 @@ def cause_of(failed: BaseException) -> SupermetricsError:
 
 @contextmanager
 def refused(sandbox: Sandbox, match: str | None = None) -> Iterator[None]:
-    """Expects that the block is refused before any request."""
+    """Expects that the block is refused before any request, and that no repetition helps."""
     requests = len(sandbox.requests)
     with pytest.raises(PipelineStepFailed, match=match) as failed:
         yield
-    assert isinstance(cause_of(failed.value), SupermetricsConfigurationError)
+    cause = cause_of(failed.value)
+    assert isinstance(cause, SupermetricsConfigurationError)
+    assert isinstance(cause, TerminalException)
     assert len(sandbox.requests) == requests
 
 
