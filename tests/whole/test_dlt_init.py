@@ -133,18 +133,6 @@ def test_init_writes_requirements_with_the_destination(initialised: Path) -> Non
         assert requirement.specifier == declared.get(requirement.name, requirement.specifier), requirement.name
 
 
-def test_copied_source_imports_on_its_own(initialised: Path) -> None:
-    """Nothing of it may rest on this repository, which the user's project does not have."""
-    code = f"""if True:
-        import importlib.util
-        for name in ("supermetrics_loader", "orchestrators"):
-            assert importlib.util.find_spec(name) is None, name
-        import {NAME}
-        print({NAME}.__file__, {NAME}.supermetrics_source.__name__)
-    """
-    assert _python(initialised, "-c", code) == f"{initialised / NAME / '__init__.py'} supermetrics_source\n"
-
-
 def test_the_example_script_loads_once_the_slots_are_filled_in(project: Path, shipped: Sandbox) -> None:
     """A source that does not look where `dlt init` wrote its slots would call the settings missing."""
     for file, slot, value in (

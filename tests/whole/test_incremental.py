@@ -13,7 +13,6 @@ from tests.helpers.expectations import (
     OTHER,
     TEAM,
     Load,
-    NewWorker,
     Query,
     Rows,
     assert_tables_equal_the_api,
@@ -139,17 +138,6 @@ def test_a_count_that_differs_from_the_list_removes_nothing(
         sandbox.report_count(team, None)
     load()
     assert_tables_equal_the_api(sandbox, rows)
-
-
-def test_a_listing_above_the_api_s_maximum_is_incomplete(sandbox: Sandbox, load: Load, rows: Rows) -> None:
-    """A team of more than 1000 connectors loses none that was listed once."""
-    sandbox.add_team(TEAM, [{"connector_identifier": f"C{number:04}"} for number in range(1001)])
-    load()
-    assert rows("team_syncs", "status", "connectors_reported", "connectors_received") == [("incomplete", 1001, 1000)]
-    sandbox.delete_connector(TEAM, "C0000")
-    sandbox.add_connector(TEAM, "C1001")
-    load()
-    assert rows("connectors", "count(*)") == [(1001,)]
 
 
 # --- configurations ---------------------------------------------------------------------------------------------------
@@ -281,28 +269,3 @@ def test_rows_for_an_empty_table_are_not_merged(
     assert versions == [("DELETED", False), ("EDITED", False), ("EDITED", True), ("SAME", True)]
     load(include_configs=True, on=one)
     assert_tables_equal_the_api(sandbox, rows)
-
-
-def test_a_fresh_worker_continues_from_the_tables_and_a_full_refresh_keeps_the_history(
-    sandbox: Sandbox, load: Load, rows: Rows, new_worker: NewWorker
-) -> None:
-    """Containers start with an empty working folder. Ended versions cannot be fetched again."""
-    for name in ("EDITED", "DELETED", "SAME"):
-        sandbox.add_connector(TEAM, name, updated_at="2025-01-01", configuration=configuration(name=name))
-    sandbox.add_connector(OTHER, "LAST", configuration=configuration())
-    (first,) = load(include_configs=True).loads_ids
-    sandbox.edit_connector(TEAM, "EDITED", updated_at="2025-01-01", name="edited", configuration=configuration(v=2))
-    sandbox.delete_connector(TEAM, "DELETED")
-    sandbox.add_connector(TEAM, "LATE", updated_at="2019-01-01")
-    sandbox.delete_connector(OTHER, "LAST")
-    (second,) = load(include_configs=True, on=new_worker()).loads_ids
-    assert_tables_equal_the_api(sandbox, rows)
-    loads = rows("connectors", "connector_identifier", "_dlt_load_id")
-    assert loads == [("EDITED", second), ("LATE", second), ("SAME", first)]
-    history = rows("connector_configurations", "*")
-    assert len(history) == 5
-    settings: list[dict[str, Any]] = [{"include_configs": True}, {}]
-    for given in settings:
-        load(full_refresh=True, on=new_worker(), **given)
-        assert_tables_equal_the_api(sandbox, rows)
-        assert rows("connector_configurations", "*") == history

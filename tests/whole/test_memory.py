@@ -12,7 +12,6 @@ import pytest
 from supermetrics_connectors import create_changes_view
 from supermetrics_loader.run.dry_run import dry_run
 from supermetrics_loader.run.load import LoadFailedError, run_load
-from supermetrics_loader.run.shards import Shard
 from tests.helpers.expectations import (
     COMPARED,
     HISTORIES,
@@ -24,7 +23,6 @@ from tests.helpers.expectations import (
     assert_right,
     assert_tables_equal_the_api,
     change,
-    configuration,
 )
 from tests.helpers.sandbox import Sandbox
 from tests.helpers.warehouse import Warehouse
@@ -58,22 +56,6 @@ def test_pipelines_take_turns(
     change(customer)
     turn("three", ours=True)
     turn("two", ours=False)
-
-
-def test_the_number_of_shards_may_change(
-    sandbox: Sandbox, rows: Rows, load: Load, database: Path, destination: Any
-) -> None:
-    """A team changes its pipeline with the number of shards."""
-    for team in range(1, 5):
-        sandbox.add_connector(team, "A", configuration=configuration(team=team))
-    for count in (1, 2, 1):
-        for part in (Shard(number, count) for number in range(1, count + 1)):
-            name = part.pipeline_name("shard")
-            pipeline = dlt.pipeline(name, destination=destination, dataset_name="supermetrics")
-            load(*part.pick(sandbox.team_ids), on=pipeline, include_configs=True)
-        assert_right(sandbox, rows, database)
-        for team in sandbox.team_ids:
-            sandbox.edit_connector(team, "A", name=f"edited {count}", configuration=configuration(count=count))
 
 
 # --- edits by hand ----------------------------------------------------------------------------------------------------
