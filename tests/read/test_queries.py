@@ -33,6 +33,7 @@ ANSWERS: list[list[tuple[Any, ...]]] = [
         (ANY, TEAM, "CRM", "added", "$.reporting.reportTypes[0].fields[1]"),
         (ANY, TEAM, "CRM", "added", "$.reporting.schedule"),
     ],
+    [(TEAM, "CRM", "https://crm.example.com/accounts"), (TEAM, "CRM", "https://crm.example.com/{{account.id}}/deals")],
     [(TEAM, "CRM", "deals", "Deals", 4), (TEAM, "CRM", "owners", "Owners", None)],
     [(FAILING, ANY), (TEAM, ANY)],
     [(FAILING, ANY, 403, "FORBIDDEN", ANY, ANY)],
