@@ -35,6 +35,8 @@ ANSWERS: list[list[tuple[Any, ...]]] = [
     ],
     [(TEAM, "CRM", "https://crm.example.com/accounts"), (TEAM, "CRM", "https://crm.example.com/{{account.id}}/deals")],
     [(TEAM, "CRM", "deals", "Deals", 4), (TEAM, "CRM", "owners", "Owners", None)],
+    [(TEAM, "CRM", "oauth2"), (TEAM, "bare", None)],
+    [(TEAM, "CRM", "api_key")],
     [(FAILING, ANY), (TEAM, ANY)],
     [(FAILING, ANY, 403, "FORBIDDEN", ANY, ANY)],
 ]
