@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from supermetrics_loader.read.errors import QueryError
+from supermetrics_loader.read.sql import run_query
 from supermetrics_loader.run.failures import describe
 from supermetrics_loader.run.load import LoadFailedError
 from tests.helpers.destinations import Place, destination_at
@@ -69,3 +71,26 @@ def test_the_reported_cause_is_the_server_s_message(
     assert describe(failed.value) == "DataError 1406: Data too long for column 'name' at row …"
     (sync,) = [row for row in place.rows("team_syncs") if row["status"] == "failed"]
     assert "Data too long for column 'name'" in sync["error_message"]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "select 1 into outfile '{}'",
+        "select 1 /*!50000 into outfile '{}' */",
+        "select 1 into /*M!100000 dumpfile */ '{}'",
+        "select 1 --1 into outfile '{}'",
+        "select 1; drop table connectors",
+        "with one as (select 1) delete from connectors",
+    ],
+)
+def test_a_query_writes_no_table_and_no_file(place: Place, sandbox: Sandbox, tmp_path: Path, query: str) -> None:
+    """The server writes files in a read-only transaction, and executes what elsewhere is a comment."""
+    sandbox.add_connector(TEAM, "A")
+    place.load(sandbox)
+    file = tmp_path / "written.csv"
+    with pytest.raises(QueryError):
+        run_query(place.destination(), "supermetrics", query.format(file))
+    assert not file.exists()
+    query = "select count(*) --1, '/*! x */' from connectors -- into outfile"
+    assert [tuple(row) for row in run_query(place.destination(), "supermetrics", query).rows] == [(2, "/*! x */")]

@@ -27,6 +27,8 @@ _EXPLAIN = re.compile(
 """The options of EXPLAIN."""
 _FILE_WRITES = re.compile(r"\b(?:AS|MATERIALIZED) \( COPY\b|\bINTO (?:OUTFILE|DUMPFILE)\b")
 """What writes a file within a query, in DuckDB and in MySQL. No read-only session refuses it."""
+_MYSQL_MINUSES = re.compile(r"--(?![\s\x00-\x1f])")
+"""Two minus signs, which begin a comment in MySQL only before a space or control character, and elsewhere always."""
 _WRITES = (expressions.DML, expressions.DDL, expressions.Into, expressions.Command)
 
 
@@ -95,7 +97,8 @@ def _refuse_writes(sql: str, data: Dataset) -> None:
     query is parsed.
     """
     try:
-        tokens = _without_explain(sqlglot.tokenize(sql, read=data.dialect), data.dialect)
+        text = _MYSQL_MINUSES.sub("- -", sql) if data.dialect == "mysql" else sql
+        tokens = _without_explain(sqlglot.tokenize(text, read=data.dialect), data.dialect)
         trees = [] if data.is_guarded else sqlglot.parse(sql, read=data.dialect)
     except SqlglotError as error:
         raise QueryError(f"The query cannot be parsed: {error}") from None
@@ -107,6 +110,8 @@ def _refuse_writes(sql: str, data: Dataset) -> None:
     writes = any(tree is None or next(tree.find_all(*_WRITES), None) for tree in trees)
     code = " ".join(token.text.upper() for token in tokens if token.token_type.name != "STRING")
     writes |= _FILE_WRITES.search(code) is not None
+    if data.dialect == "mysql" and any(each.startswith(("!", "M!")) for token in tokens for each in token.comments):
+        raise QueryError("MySQL executes comments that begin with `/*!` or `/*M!`. `sql` does not run them.")
     if writes or not words or words[0] not in allowed:
         raise QueryError(f"`sql` reads and never writes. A query begins with {' or '.join(sorted(allowed))}.")
 
