@@ -6,15 +6,15 @@ from pathlib import Path
 import click
 
 from ..run.exit_codes import Exit
-from .options import not_empty
+from .options import OutputPath
 from .reading import moment_option, reading_command
 
 
 @click.command()
-@click.argument("folder", type=click.Path(file_okay=False), callback=not_empty)
+@click.argument("folder", type=OutputPath())
 @moment_option("--at", "Export the connectors as of then:")
 @reading_command
-def export(folder: str, at: datetime | None, destination: str, dataset: str, as_json: bool) -> int:
+def export(folder: Path, at: datetime | None, destination: str, dataset: str, as_json: bool) -> int:
     """Write each connector to FOLDER/<team>/<identifier>.json, and remove the files of connectors that are gone.
 
     A git repository of the folder shows who changed what. Only files that an export wrote are changed or removed.
@@ -26,13 +26,12 @@ def export(folder: str, at: datetime | None, destination: str, dataset: str, as_
     from ..read.export import export as export_connectors
     from . import console
 
-    path = Path(folder)
-    result = export_connectors(destination, dataset, path, at)
+    result = export_connectors(destination, dataset, folder, at)
     if as_json:
-        console.show_json({"folder": str(path.absolute()), **vars(result)})
+        console.show_json({"folder": str(folder.absolute()), **vars(result)})
     else:
         console.show(
-            f"Exported to {path.absolute()}: {result.written} files written, {result.unchanged} unchanged, "
+            f"Exported to {folder.absolute()}: {result.written} files written, {result.unchanged} unchanged, "
             f"{result.removed} removed."
         )
     return Exit.OK

@@ -1,9 +1,11 @@
 """Options that several commands have, and the settings that they make."""
 
 import logging
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import click
@@ -36,6 +38,23 @@ def not_empty(_context: click.Context, _parameter: click.Parameter, name: str | 
     if name == "":
         raise click.BadParameter("The name is empty.")
     return name
+
+
+class OutputPath(click.Path):
+    """A file or folder that the command writes; no empty path, and none that no file system has."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(
+        self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None
+    ) -> str | bytes | os.PathLike[str]:
+        """Refuses the path, or makes it a `Path`."""
+        if not (path := os.fspath(value)):
+            self.fail("The name is empty.", param, ctx)
+        if "\0" in path:
+            self.fail("A path cannot contain a NUL character.", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 destination_option = click.option(

@@ -7,7 +7,7 @@ import click
 from ..files import write_file_atomically
 from ..run.exit_codes import Exit
 from ..sanitize import sanitize
-from .options import dataset_option, debug_option, destination_option
+from .options import OutputPath, dataset_option, debug_option, destination_option
 
 
 def _writable_path(_context: click.Context, _parameter: click.Parameter, output: Path) -> Path:
@@ -30,7 +30,7 @@ def _writable_path(_context: click.Context, _parameter: click.Parameter, output:
 @click.option(
     "--output",
     default="report.html",
-    type=click.Path(path_type=Path),
+    type=OutputPath(),
     callback=_writable_path,
     show_default=True,
     help="The file to write.",
