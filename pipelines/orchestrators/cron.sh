@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # cron: an hourly load.
 #
-# Each run appends one JSON line to the log. cron mails standard error, which holds something only after a failure. Two
-# runs never overlap: the second run fails at once. A crontab:
+# Each run appends one JSON line to the log. cron mails standard error, which holds only failures and
+# warnings. Two runs never overlap: the second run fails at once. A crontab:
 #
 #   MAILTO=oncall@example.com
 #   17 * * * *  SUPERMETRICS_ENV=/etc/supermetrics.env /opt/supermetrics/pipelines/orchestrators/cron.sh --keep-going

@@ -192,4 +192,4 @@ class ColumnNames:
             is_new = (spec.name, name) not in self._logged
             self._logged.add((spec.name, name))
         if is_new:
-            logger.warning("The API's field %s of %s is stored in the column %s", quoted(name), spec.name, column)
+            logger.info("The API's field %s of %s is stored in the column %s", quoted(name), spec.name, column)
