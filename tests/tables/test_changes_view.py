@@ -123,6 +123,35 @@ def test_each_change_is_a_row(sandbox: Sandbox, load: Load, rows: Rows, new_work
     assert rows("connector_changes", *columns, where="not baseline") == found
 
 
+def test_fields_beside_the_json_have_paths(
+    sandbox: Sandbox, load: Load, rows: Rows, new_worker: Callable[[], dlt.Pipeline]
+) -> None:
+    """Only those that changed, whatever their type; the name of a version where nothing else did."""
+    unchanged = {"beta": True, "ratio": 1, "tags": ["a", {"b": 1.0}], "text": '{"c"', "none": None}
+    sandbox.add_connector(TEAM, "A", configuration=configuration(a=1))
+    load(include_configs=True)
+    for version, fields in (
+        ("1.0.0", {**unchanged, "status": "draft", "owner": {"teams": [7]}}),
+        ("1.0.0", {**unchanged, "ratio": 1.0, "status": "live", "owner": {"teams": [7, 8]}}),
+        ("1.0.0", {**unchanged, "status": 5, "ratio": 1.5}),
+        ("1.0.0", {**unchanged, "status": 6, "ratio": 1.5}),
+        ("2.0.0", {**unchanged, "status": 6, "ratio": 1.5}),
+        ("3.0.0", {**unchanged, "status": 6, "ratio": 1.5, "beta": False}),
+    ):
+        edited = {**configuration(a=1), "version": version, **fields}
+        sandbox.edit_connector(TEAM, "A", configuration=edited)
+        load(include_configs=True, on=new_worker())
+    added = [f"configuration.{name}" for name in ("beta", "owner", "ratio", "status", "tags", "text")]
+    assert paths(rows) == [
+        (added, [], []),
+        (["configuration.owner.teams[1]"], [], ["configuration.status"]),
+        ([], ["configuration.owner"], ["configuration.ratio", "configuration.status"]),
+        ([], [], ["configuration.status"]),
+        ([], [], ["configuration.version"]),
+        ([], [], ["configuration.beta"]),
+    ]
+
+
 def test_a_configuration_is_compared_with_the_version_before(sandbox: Sandbox, load: Load, rows: Rows) -> None:
     """Also with an earlier version of the same content, and equal configurations of other connectors and teams.
 

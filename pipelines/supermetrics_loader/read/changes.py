@@ -7,13 +7,11 @@ where the view is older than the SELECT.
 import json
 from collections.abc import Sequence
 from datetime import datetime, timezone
-from itertools import pairwise
 from typing import Any
 
 from supermetrics_connectors.interface import CHANGES_COLUMNS, to_utc
 
-from .dataset import Dataset, open_dataset
-from .history import other_changes, other_columns, other_fields
+from .dataset import open_dataset
 from .team_names import team_names
 
 PATHS = {"paths_added": "+", "paths_removed": "-", "paths_changed": "~"}
@@ -33,8 +31,7 @@ def read_changes(destination: Any, dataset: str, since: datetime | None = None) 
 
     Returns:
         Rows by the columns of `connector_changes`, without `baseline`, and with `team_name` (None if it is not loaded).
-        Times are UTC; paths are lists, or None for a change that concerns no configuration. They include the paths of
-        other fields of a configuration, such as `configuration.status`.
+        Times are UTC; paths are lists, or None for a change that concerns no configuration.
 
     Raises:
         NothingLoadedError: Nothing has been loaded there.
@@ -44,7 +41,6 @@ def read_changes(destination: Any, dataset: str, since: datetime | None = None) 
         data.require("connector_versions")
         rows = [_plain(row) for row in data.query(data.changes_query).rows]
         names = team_names(data)
-        _add_other_paths(rows, data)
     changes = [{"team_id": row["team_id"], "team_name": names.get(row["team_id"])} | row for row in rows]
     changes = [row for row in changes if not row.pop("baseline") and (since is None or row["detected_at"] >= since)]
     return sorted(changes, key=lambda row: (row["detected_at"], row["team_id"], row["connector_identifier"]))
@@ -55,25 +51,3 @@ def _plain(row: Sequence[Any]) -> Row:
     found |= {name: at.astimezone(timezone.utc) for name in _TIMES if (at := to_utc(found[name]))}
     found |= {name: json.loads(found[name]) if isinstance(found[name], str) else found[name] for name in PATHS}
     return found
-
-
-def _add_other_paths(rows: Sequence[Row], data: Dataset) -> None:
-    """Adds where a configuration differs from the version before it in fields beside its JSON."""
-    edits = [row for row in rows if row["paths_changed"] is not None and "$" not in row["paths_added"]]
-    changes = _other_changes(data) if edits else {}
-    for row in edits:
-        for change in changes.get((row["team_id"], row["connector_identifier"], row["detected_at"]), ()):
-            row[f"paths_{change['change']}"].append(change["path"])
-
-
-def _other_changes(data: Dataset) -> dict[tuple[Any, ...], list[Row]]:
-    """Where each version of a configuration differs from the one before, by team, connector and time."""
-    if not (others := other_columns(data)):
-        return {}
-    columns = ", ".join(["team_id", "connector_identifier", "_dlt_valid_from", *map(data.column, others)])
-    sql = f"SELECT {columns} FROM {data.table('connector_configurations')} ORDER BY _dlt_valid_from"  # noqa: S608 - our own names
-    stored = data.query(sql).rows
-    versions = {(row[0], row[1], to_utc(row[2])): other_fields(data, others, row[3:]) for row in stored}
-    ordered = sorted(versions, key=lambda version: version[:2])
-    pairs = pairwise(ordered)
-    return {new: other_changes(versions[old], versions[new]) for old, new in pairs if old[:2] == new[:2]}

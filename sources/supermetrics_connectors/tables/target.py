@@ -80,8 +80,8 @@ class Target:
         return str(self.schema.naming.normalize_table_identifier(self.names.get(name, name)))
 
     def column(self, name: str) -> str:
-        """The column's name at the destination."""
-        return str(self.schema.naming.normalize_identifier(name))
+        """The column's name at the destination; the name of a variant, such as `status__v_text`, is a path for dlt."""
+        return str(self.schema.naming.normalize_path(name))
 
     @property
     def tables(self) -> dict[str, str]:
