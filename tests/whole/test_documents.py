@@ -125,6 +125,13 @@ def test_commands_are_those_of_the_command_line(page: Path) -> None:
             command.make_context(name, arguments, parent=click.Context(cli))
 
 
+def test_git_ignores_what_the_documented_commands_leave_in_a_clone() -> None:
+    """`dlt init` calls a clone dirty otherwise, and a log or report is soon committed."""
+    left = ["supermetrics_connectors.duckdb", "report.html", "supermetrics.log", ".dlt/secrets.toml"]
+    patterns = (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
+    assert [name for name in left if not {f"/{name}", f"*{Path(name).suffix}"} & set(patterns)] == []
+
+
 @pytest.fixture
 def folder(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the settings that the repository ships, and a sandbox with the README's teams and its key."""
