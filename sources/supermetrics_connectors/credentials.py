@@ -6,13 +6,13 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any, Literal, ParamSpec, get_args, get_origin
 
-import dlt
 from dlt.common.configuration import configspec
 from dlt.common.configuration.providers import EnvironProvider
 from dlt.common.configuration.specs import BaseConfiguration
 from dlt.common.configuration.utils import get_resolved_traces
 from dlt.common.reflection.spec import spec_from_signature
 from dlt.extract import DltResource, DltSource
+from dlt.extract.decorators import DltSourceFactoryWrapper
 from dlt.extract.reference import SourceFactory
 
 API_KEY_VARIABLE = "SUPERMETRICS_API_KEY"
@@ -81,6 +81,20 @@ def _configured_source(config: SupermetricsConfiguration) -> str:
     return ApiKey.source
 
 
+class _SourceFactory(DltSourceFactoryWrapper[_P, DltSource]):
+    """Hides the key of a call before a frame of dlt holds it: error trackers record the variables of every frame."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> DltSource:
+        place = [*inspect.signature(self).parameters].index("api_key")
+        args = (*args[:place], *map(_hidden, args[place : place + 1]), *args[place + 1 :])
+        kwargs |= {"api_key": _hidden(kwargs["api_key"])} if "api_key" in kwargs else {}
+        return super().__call__(*args, **kwargs)
+
+
+def _hidden(key: Any) -> Any:
+    return ApiKey(key) if isinstance(key, str) else key
+
+
 def dlt_source(function: Callable[_P, Iterable[DltResource]]) -> SourceFactory[_P, DltSource]:
     """Makes a dlt source of a function, whose arguments are the settings: names, types and defaults.
 
@@ -91,7 +105,7 @@ def dlt_source(function: Callable[_P, Iterable[DltResource]]) -> SourceFactory[_
     arguments = [each.replace(annotation=_lookup_type(each.annotation)) for each in signature.parameters.values()]
     spec, _ = spec_from_signature(function, signature.replace(parameters=arguments), base=SupermetricsConfiguration)
     _, section, name = SECTIONS
-    return dlt.source(function, name=name, section=section, spec=spec)
+    return _SourceFactory[_P]().clone(name=name, section=section, spec=spec).bind(function)
 
 
 def _lookup_type(annotation: Any) -> Any:

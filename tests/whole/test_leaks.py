@@ -219,6 +219,24 @@ def test_an_unusable_setting_shows_the_token_nowhere(
     assert TOKEN not in shown(failed.value)
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: supermetrics_source(api_key=TOKEN, team_ids=[]),
+        lambda: supermetrics_source([], TOKEN),
+        lambda: supermetrics_source(api_key=TOKEN),
+        lambda: supermetrics_source([TEAM], TOKEN, **dict[str, Any](no_setting=1)),
+        lambda: supermetrics_source.with_args(name="other")(api_key=TOKEN, team_ids="x"),
+    ],
+    ids=["keyword", "position", "nothing else", "unknown", "another name"],
+)
+def test_no_frame_of_dlt_holds_the_token_of_an_argument(call: Callable[[], Any]) -> None:
+    """Error trackers send the variables of every frame."""
+    with pytest.raises(Exception) as failed:  # noqa: PT011 - also dlt's own for what is missing
+        call()
+    assert TOKEN not in shown(failed.value)
+
+
 @pytest.mark.parametrize("key", [f"{TOKEN}\n{TOKEN}", f"{TOKEN} {TOKEN}", f"{TOKEN}ä"])
 def test_an_unusable_key_is_not_shown(pipeline: dlt.Pipeline, monkeypatch: pytest.MonkeyPatch, key: str) -> None:
     """The error says what is wrong with it, not what it is."""
