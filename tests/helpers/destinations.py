@@ -29,6 +29,9 @@ from tests.helpers.report_data import Page
 from tests.helpers.sandbox import Sandbox
 from tests.helpers.warehouse import KEYS, Warehouse
 
+PIPELINE = "suite"
+"""The name of the pipeline of a place, which its staging dataset has too."""
+
 
 def destination_at(uri: str, **settings: Any) -> Any:
     """Dlt's destination of an address."""
@@ -106,7 +109,7 @@ class Place:
         with self.pipeline().sql_client() as client:
             client.execute_sql(sql)
 
-    def pipeline(self, name: str = "suite", dataset: str = "supermetrics") -> dlt.Pipeline:
+    def pipeline(self, name: str = PIPELINE, dataset: str = "supermetrics") -> dlt.Pipeline:
         """The pipeline as on another machine: its working folder is empty."""
         self.workers += 1
         folder = str(self.folder / f"worker_{self.workers}")

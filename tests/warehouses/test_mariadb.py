@@ -23,7 +23,7 @@ def place(mariadb_url: str, tmp_path: Path) -> Iterator[Place]:
     """A dataset in MariaDB, dropped afterwards."""
     place = Place("mariadb", lambda: destination_at(mariadb_url), tmp_path)
     yield place
-    execute(place, "DROP DATABASE supermetrics", "DROP DATABASE IF EXISTS supermetrics_staging")
+    execute(place, "DROP DATABASE supermetrics", "DROP DATABASE IF EXISTS supermetrics_staging_suite")
 
 
 def execute(place: Place, *statements: str) -> None:
@@ -64,7 +64,7 @@ def test_the_reported_cause_is_the_server_s_message(
     sandbox.add_connector(TEAM, "A")
     place.load(sandbox)
     execute(place, "ALTER TABLE supermetrics.connectors MODIFY name VARCHAR(20)")
-    execute(place, "ALTER TABLE supermetrics_staging.connectors MODIFY name VARCHAR(20)")
+    execute(place, "ALTER TABLE supermetrics_staging_suite.connectors MODIFY name VARCHAR(20)")
     sandbox.edit_connector(TEAM, "A", name="longer than twenty characters")
     with pytest.raises(LoadFailedError) as failed:
         place.load(sandbox)

@@ -6,11 +6,13 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import dlt
+import psycopg2
 import pytest
 from dlt.common.configuration.container import Container
 from dlt.common.configuration.specs.pluggable_run_context import PluggableRunContext
@@ -18,6 +20,7 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 
 from supermetrics_connectors import create_changes_view
 from supermetrics_loader.run.load import run_load
+from tests.helpers.commands import wait_until
 from tests.helpers.expectations import (
     COMPARED,
     HISTORIES,
@@ -30,6 +33,7 @@ from tests.helpers.expectations import (
     assert_right,
     assert_tables_equal_the_api,
     change,
+    configuration,
     make_source,
     refused,
     rows_of,
@@ -85,6 +89,51 @@ def test_sources_made_in_threads_share_nothing(tmp_path: Path) -> None:
 
     with ThreadPoolExecutor(len(apis)) as pool:
         list(pool.map(load_for, apis))
+
+
+def test_pipelines_load_different_teams_into_one_dataset_at_once(
+    customer: Sandbox, postgres_url: str, tmp_path: Path
+) -> None:
+    """Neither pipeline empties the staging tables of the other before the merge, nor merges the other's rows.
+
+    A lock of the tables holds both merges back until both pipelines have staged their rows.
+    """
+    destination = dlt.destinations.postgres(postgres_url)
+    pipelines = {
+        team: dlt.pipeline(f"of-{team}", str(tmp_path), destination=destination, dataset_name="at_once")
+        for team in (TEAM, OTHER)
+    }
+    for team, pipeline in pipelines.items():
+        pipeline.run(make_source(customer, team))
+    change(customer)
+    customer.edit_connector(OTHER, "A", name="edited", configuration=configuration(name="edited"))
+    for team, pipeline in pipelines.items():
+        pipeline.extract(make_source(customer, team))
+        pipeline.normalize()
+
+    def rows(table: str, *columns: str, where: str = "true") -> list[tuple[Any, ...]]:
+        return sorted(execute(f"select {', '.join(columns)} from at_once.{table} where {where}"))
+
+    def execute(sql: str) -> list[tuple[Any, ...]]:
+        cursor.execute(sql)
+        return cursor.fetchall() if cursor.description else []
+
+    with closing(psycopg2.connect(postgres_url)) as connection, connection.cursor() as cursor:
+        execute(f"lock table {', '.join(f'at_once.{table}' for table in COMPARED)} in exclusive mode")
+        waiting = (
+            "select count(*) from pg_locks where relation = 'at_once.connectors'::regclass and not granted"
+            " and mode = 'RowExclusiveLock'"
+        )
+        with ThreadPoolExecutor(len(pipelines)) as pool:
+            loads = [pool.submit(pipeline.load, destination) for pipeline in pipelines.values()]
+            wait_until(lambda: execute(waiting) == [(2,)] or all(load.done() for load in loads))
+            connection.commit()
+            for load in loads:
+                load.result()
+        assert_tables_equal_the_api(customer, rows)
+        staging = ", ".join(f"at_once_staging_of_{team}" for team in pipelines)
+        execute(f"drop schema at_once, {staging} cascade")
+        connection.commit()
 
 
 # --- a second source --------------------------------------------------------------------------------------------------
@@ -516,7 +565,7 @@ def test_other_settings_of_dlt_are_the_users_to_choose(
 
 
 def test_no_setting_is_left_in_the_process(customer: Sandbox, pipeline: dlt.Pipeline, new_worker: NewWorker) -> None:
-    """`dlt.config` belongs to every pipeline of the process; the source's own section is the exception."""
+    """`dlt.config` belongs to every pipeline of the process; sections of the source and of this pipeline do not."""
     before = _process_settings()
     pipeline.run(make_source(customer))
     settings: dict[str, Any] = {"team_ids": [TEAM, 5], "api_key": customer.token, "base_url": customer.url}
@@ -526,6 +575,7 @@ def test_no_setting_is_left_in_the_process(customer: Sandbox, pipeline: dlt.Pipe
     assert command_line.config.enable_runtime_trace is pipeline.config.enable_runtime_trace is True
     after = _process_settings()
     for settings in after:
+        settings.pop(pipeline.pipeline_name, None)
         settings.get("sources", {}).pop("supermetrics_connectors", None)
         if not settings.get("sources", True):
             settings.pop("sources")

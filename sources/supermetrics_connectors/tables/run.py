@@ -23,6 +23,7 @@ from .destinations import choose_strategy
 from .destinations.modes import WriteMode
 from .destinations.reader import AmongValues, MissingTableError, Reader, StoredTable, read_tables
 from .destinations.strategy import DestinationStrategy
+from .staging import separate_staging_dataset
 from .target import CHANGES_COLUMNS, CHANGES_VIEW, Target, running_pipeline
 
 INTERRUPTED_LOAD = "The load was interrupted: some tables may have been ahead of others until the next run."
@@ -73,6 +74,7 @@ class Run:
             return cls(settings, strategy, load_id=package["load_id"], selected=selected)
         strategy.prepare()
         target = Target(pipeline, dlt.current.source_schema(), names)
+        separate_staging_dataset(target)
         state: Mapping[str, Any] = package["state"]
         # `refresh` drops or empties tables that still exist now
         gone = {table["name"] for key in ("dropped_tables", "truncated_tables") for table in state.get(key, ())}
