@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, nullcontext
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -359,8 +359,36 @@ def test_what_a_transformer_would_get_is_refused_without_the_source(customer: Sa
 def test_a_dataset_with_the_name_of_its_duckdb_file_is_refused(customer: Sandbox) -> None:
     """DuckDB calls the name ambiguous when the tables are written."""
     pipeline = dlt.pipeline("shared", "folder", destination="duckdb", dataset_name="shared")
-    with refused(customer, "have one name"):
-        pipeline.run(make_source(customer))
+    for snapshot in (False, True):
+        with refused(customer, "have one name"):
+            pipeline.run(make_source(customer, snapshot=snapshot))
+
+
+@pytest.mark.parametrize(
+    ("encoding", "client_encoding", "message"),
+    [
+        ("LATIN1", "", "The PostgreSQL database has the encoding LATIN1"),
+        ("WIN1252", "utf8", "The PostgreSQL database has the encoding WIN1252"),
+        ("SQL_ASCII", "", "has the client_encoding SQLASCII"),
+        ("UTF8", "latin1", "has the client_encoding LATIN1"),
+        ("SQL_ASCII", "utf8", ""),
+    ],
+)
+@pytest.mark.parametrize("snapshot", [False, True])
+def test_an_encoding_that_lacks_characters_is_refused(
+    customer: Sandbox, postgres_url: str, encoding: str, client_encoding: str, message: str, snapshot: bool
+) -> None:
+    """A text that cannot be encoded would fail the load, and each later load of its package."""
+    customer.edit_connector(TEAM, "A", name="日本")
+    with closing(psycopg2.connect(postgres_url)) as connection, connection.cursor() as cursor:
+        connection.autocommit = True
+        cursor.execute(f"create database encoded encoding '{encoding}' template template0 lc_collate 'C' lc_ctype 'C'")
+        url = postgres_url.replace("/postgres?", "/encoded?")
+        url += f"&client_encoding={client_encoding}" if client_encoding else ""
+        pipeline = dlt.pipeline("encoded", destination=dlt.destinations.postgres(url), dataset_name="supermetrics")
+        with refused(customer, message) if message else nullcontext():
+            pipeline.run(make_source(customer, snapshot=snapshot))
+        cursor.execute("drop database encoded with (force)")
 
 
 def test_a_naming_convention_that_renames_our_columns_is_refused(

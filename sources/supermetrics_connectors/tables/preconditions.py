@@ -134,7 +134,7 @@ def check(run: Run, declared: DeclaredTables) -> None:
         _refuse_mixture(run)
         if run.is_compared:
             _refuse_lost_keys(run, run.target)
-        if run.is_compared and client is not None:
+        if client is not None:
             run.strategy.check_tables(client.sql_client, run.target)
         run.read()
     if run.is_compared:

@@ -68,6 +68,22 @@ class PostgresStrategy(DestinationStrategy):
     json_constant: str = "cast('{}' as jsonb)"
     json_text: str = "cast({} as text)"
 
+    def check_tables(self, client: Any, target: Target) -> None:
+        """See `DestinationStrategy`. A text that cannot be encoded would fail the load, and every later load."""
+        del target
+        connection = client.native_connection
+        server = connection.info.parameter_status("server_encoding")
+        if server not in (None, "UTF8", "SQL_ASCII"):  # SQL_ASCII stores the bytes of any encoding
+            raise SupermetricsConfigurationError(
+                f"The PostgreSQL database has the encoding {server}, which cannot store every text of the API. Load "
+                "into a database with the encoding UTF8: CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0"
+            )
+        if connection.encoding != "UTF8":
+            raise SupermetricsConfigurationError(
+                f"The connection to PostgreSQL has the client_encoding {connection.encoding}, which cannot represent "
+                "every text of the API. Set client_encoding=utf8 in the credentials, or in PGCLIENTENCODING"
+            )
+
     def create_view(self, client: Any, name: str, columns: Mapping[str, str], sql: str) -> bool:
         """See `DestinationStrategy`."""
         view, function = (client.make_qualified_table_name(each) for each in (name, f"{name}_now"))
