@@ -53,40 +53,6 @@ class ApiResponse:
     may_have_nul: bool = False
 
 
-@dataclass(frozen=True)
-class Request:
-    """A GET of the API.
-
-    Attributes:
-        team_id: The team that errors name.
-        path: Below the base URL, such as `/v1/teams/936506`.
-        params: The query.
-    """
-
-    team_id: int
-    path: str
-    params: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class _Received:
-    """A whole response without its bytes, in which the server may quote the key: frames of errors hold this object.
-
-    Attributes:
-        head: Status and headers, masked.
-        payload: The decoded JSON, masked; None for a body that is not JSON.
-        refused: Why the JSON cannot be stored; None if it can.
-        size: Bytes of the body.
-        may_have_nul: Whether the body may hold a NUL character.
-    """
-
-    head: Response
-    payload: Any
-    refused: RefusedJsonError | None
-    size: int
-    may_have_nul: bool
-
-
 class SupermetricsClient:
     """Client of the API. Safe to use from several threads: each has its connection, and they share the pause.
 
@@ -123,7 +89,7 @@ class SupermetricsClient:
         Raises:
             SupermetricsError: As its subclass for the failure, with the request id if the response has one.
         """
-        return self._retries(self._get, Request(team_id, path, params))
+        return self._retries(self._get, team_id, path, params)
 
     def disconnect(self) -> None:
         """Closes this thread's connection: after an abnormal response, the next one may be misplaced too."""
@@ -137,24 +103,21 @@ class SupermetricsClient:
             team_id=team_id,
         )
 
-    def _get(self, request: Request) -> ApiResponse:
+    def _get(self, team_id: int, path: str, params: Mapping[str, str]) -> ApiResponse:
         self.pause.wait()
-        received = self._exchange(request)
-        try:
-            if isinstance(received, SupermetricsError):
-                raise received
-            return self._read(received, request.team_id)
-        except SupermetricsError:
+        outcome = self._exchange(team_id, path, params)
+        if isinstance(outcome, SupermetricsError):
             self.disconnect()
-            raise
+            raise outcome
+        return outcome
 
-    def _exchange(self, request: Request) -> _Received | SupermetricsError:
-        """Returns the response. A failure is returned, not raised: urllib3's frames hold headers with the token."""
+    def _exchange(self, team_id: int, path: str, params: Mapping[str, str]) -> ApiResponse | SupermetricsError:
+        """Returns an error instead of raising it: the frames below hold headers with the token, and the body."""
         response: Response | None = None
         try:
             response = self._transport.session().get(
-                self.base_url + request.path,
-                params=request.params,
+                self.base_url + path,
+                params=params,
                 auth=self._auth,
                 allow_redirects=False,  # the API never redirects, and a token must not follow one elsewhere
                 stream=True,  # so that there is a head, with the request id, even if the body is cut short
@@ -163,20 +126,21 @@ class SupermetricsClient:
                 body = self._body(response)
         except TRANSPORT_ERRORS as error:
             if is_out_of_memory(error):
-                return self.out_of_memory(request.team_id)
+                return self.out_of_memory(team_id)
             request_id = None if response is None else self._request_id(response)
-            return self._transport.failure(error, request.team_id, request_id, self._mask.mask)
-        self._mask_head(response)
+            return self._transport.failure(error, team_id, request_id, self._mask.mask)
+        response.reason = self._mask.mask(response.reason or "")
+        for name, value in response.headers.items():
+            response.headers[name] = self._mask.mask(value)
         if body is None:
             return SupermetricsResponseTooLargeError(
                 f"The response is larger than max_response_bytes, {self._max_bytes} bytes",
-                team_id=request.team_id,
+                team_id=team_id,
                 status_code=response.status_code,
                 request_id=self._request_id(response),
             )
         self.budget.update(*(_count(response.headers.get(f"X-RateLimit-{name}")) for name in ("Limit", "Remaining")))
-        payload, refused = self._decode(body)
-        return _Received(response, payload, refused, len(body), rb"\u0000" in body)
+        return self._read(response, body, team_id)
 
     def _body(self, response: Response) -> bytes | None:
         """Returns the body, unpacked; None if it is larger than the limit, packed or unpacked."""
@@ -189,46 +153,41 @@ class SupermetricsClient:
             chunks.append(chunk)
         return b"".join(chunks)
 
-    def _read(self, received: _Received, team_id: int) -> ApiResponse:
-        response, payload, refused = received.head, received.payload, received.refused
-        request_id = self._request_id(response)
-        fields: dict[str, Any] = {"team_id": team_id, "status_code": response.status_code, "request_id": request_id}
-        if response.status_code >= 400:
-            raise self._api_error(status_rule(response.status_code), received, team_id)
-        if response.status_code != 200:
-            raise SupermetricsContractError(
-                f"Expected status 200, the API answered {response.status_code}"
-                + (" (a redirect, which is not followed)" if response.is_redirect else ""),
-                **fields,
-            )
-        if refused:
-            raise SupermetricsContractError(
-                f"Expected JSON that can be stored, {refused.what} arrived in {render(refused.path)[:300]}", **fields
-            )
-        if payload is None:
-            raise SupermetricsUnreadableError(f"Expected JSON, {_described(received)} arrived", **fields)
-        error = _member(payload, "error")
-        if _text(error.get("code")) or _text(error.get("message")):
-            raise self._api_error(code_rule(_code(error.get("code"))), received, team_id)
-        remaining = _count(response.headers.get("X-RateLimit-Remaining"))
-        return ApiResponse(payload, response.status_code, request_id, remaining, received.size, received.may_have_nul)
-
-    def _decode(self, body: bytes) -> tuple[Any, RefusedJsonError | None]:
-        """Decodes a body and masks the key in it; None for a body that is not JSON."""
+    def _read(self, response: Response, body: bytes, team_id: int) -> ApiResponse | SupermetricsError:
+        status, request_id = response.status_code, self._request_id(response)
+        fields: dict[str, Any] = {"team_id": team_id, "status_code": status, "request_id": request_id}
+        payload, refused = None, ""
         try:
-            return self._mask.mask_json(parse_json(body), body), None
+            payload = self._mask.mask_json(parse_json(body))
         except NotJsonError:
-            return None, None
-        except RefusedJsonError as refused:
-            path = tuple(self._mask.mask(name) if isinstance(name, str) else name for name in refused.path)
-            return None, RefusedJsonError(refused.what, path)
+            pass
+        except RefusedJsonError as error:
+            place = tuple(self._mask.mask(name) if isinstance(name, str) else name for name in error.path)
+            refused = f"{error.what} arrived in {render(place)[:300]}"
+        content_type = response.headers.get("Content-Type", "no content type").split(";")[0][:100]
+        described = f"{len(body)} bytes of {content_type}"
+        error_member = _member(payload, "error")
+        if status >= 400:
+            return self._api_error(status_rule(status), response, payload, described, team_id)
+        if status != 200:
+            redirect = " (a redirect, which is not followed)" if response.is_redirect else ""
+            return SupermetricsContractError(f"Expected status 200, the API answered {status}{redirect}", **fields)
+        if refused:
+            return SupermetricsContractError(f"Expected JSON that can be stored, {refused}", **fields)
+        if payload is None:
+            return SupermetricsUnreadableError(f"Expected JSON, {described} arrived", **fields)
+        if _text(error_member.get("code")) or _text(error_member.get("message")):
+            return self._api_error(code_rule(_code(error_member.get("code"))), response, payload, described, team_id)
+        remaining = _count(response.headers.get("X-RateLimit-Remaining"))
+        return ApiResponse(payload, status, request_id, remaining, len(body), rb"\u0000" in body)
 
-    def _api_error(self, rule: StatusRule | None, received: _Received, team_id: int) -> SupermetricsError:
+    def _api_error(
+        self, rule: StatusRule | None, response: Response, payload: Any, described: str, team_id: int
+    ) -> SupermetricsError:
         """Makes the typed error of an error envelope; without a rule, of one that nobody expects."""
-        response = received.head
-        error, meta = _member(received.payload, "error"), _member(received.payload, "meta")
+        error, meta = _member(payload, "error"), _member(payload, "meta")
         kind = rule.error if rule else SupermetricsContractError
-        message = _text(error.get("message")) or f"{response.reason or 'Error'} ({_described(received)})"
+        message = _text(error.get("message")) or f"{response.reason or 'Error'} ({described})"
         return kind(
             message[:1000],
             team_id=team_id,
@@ -239,11 +198,6 @@ class SupermetricsClient:
             retry_after=read_retry_after(response.headers.get("Retry-After")),
             key_source=self._auth.api_key.source if issubclass(kind, SupermetricsUnauthorizedError) else None,
         )
-
-    def _mask_head(self, response: Response) -> None:
-        response.reason = self._mask.mask(response.reason or "")
-        for name, value in response.headers.items():
-            response.headers[name] = self._mask.mask(value)
 
     def _request_id(self, response: Response) -> str | None:
         """Returns the first valid request id of the headers; requests joins repeated headers with commas."""
@@ -260,11 +214,6 @@ class _BearerAuth(AuthBase):
     def __call__(self, request: PreparedRequest) -> PreparedRequest:
         request.headers["Authorization"] = f"Bearer {self.api_key}"
         return request
-
-
-def _described(received: _Received) -> str:
-    content_type = received.head.headers.get("Content-Type", "no content type").split(";")[0][:100]
-    return f"{received.size} bytes of {content_type}"
 
 
 def _member(envelope: Any, name: str) -> Mapping[str, Any]:

@@ -5,7 +5,6 @@ Bodies are masked after decoding, because JSON can spell a character in several 
 
 import base64
 import re
-import struct
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote, quote_plus
@@ -33,11 +32,9 @@ class KeyMask:
     def __init__(self, key: str) -> None:
         self._forms = {form: min(shortest, len(form)) for form, shortest in _forms(key)}
         blocks = {form[start:end] for form in self._forms for start, end in self._blocks(form)}
-        self._any_block = re.compile("|".join(map(re.escape, sorted(blocks))) or r"\b\B")
+        self._any_block = re.compile("|".join(map(re.escape, sorted(blocks))))
         # JSON text has a quote or a backslash of the key escaped
-        in_json = "|".join(sorted(re.escape(orjson.dumps(block)[1:-1].decode()) for block in blocks))
-        self._in_json = in_json.encode()
-        self._in_any_json = "|".join(filter(None, (in_json, *_spellings("".join(self._forms))))).encode()
+        self._any_block_in_json = "|".join(sorted(re.escape(orjson.dumps(block)[1:-1].decode()) for block in blocks))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
@@ -54,27 +51,26 @@ class KeyMask:
             end = max(end, stop)
         return "".join((*parts, text[end:]))
 
-    def mask_json(self, value: Any, body: bytes) -> Any:
+    def mask_json(self, value: Any) -> Any:
         """Masks decoded JSON: names of members and texts.
-
-        Args:
-            value: The decoded JSON.
-            body: The text that it was decoded from. Only if the text may hold a part of the key, the value is walked.
 
         Raises:
             RefusedJsonError: It may hold a part of the key, and is nested too deeply to be walked.
         """
-        if not self._forms or not _contains(body, self._in_any_json):
+        if not self._forms or not self._may_be_in(value):
             return value
-        try:
-            if not _contains(orjson.dumps(value), self._in_json):
-                return value
-        except TypeError:
-            pass  # orjson cannot write all that can be decoded
         try:
             return self._masked(value)
         except RecursionError:
             raise RefusedJsonError("more levels of nesting than can be read") from None
+
+    def _may_be_in(self, value: Any) -> bool:
+        """Whether a value has to be walked. RE2 searches its text in linear time, whatever the number of blocks."""
+        try:
+            text = pa.scalar(orjson.dumps(value), pa.large_binary())
+        except TypeError:  # orjson cannot write all that can be decoded
+            return True
+        return bool(pc.match_substring_regex(text, self._any_block_in_json).as_py())
 
     def _masked(self, value: Any) -> Any:
         if isinstance(value, str):
@@ -123,21 +119,3 @@ def _forms(key: str) -> Iterator[tuple[str, int]]:
         text = text[(0, 2, 3)[before] : (before + len(key)) * 8 // 6]  # without bits of others
         yield text, MIN_BASE64_CHARS
         yield text.translate({ord("+"): "-", ord("/"): "_"}), MIN_BASE64_CHARS
-
-
-def _spellings(characters: str) -> Iterator[str]:
-    r"""Yields patterns of how JSON may spell ASCII characters otherwise: `\/`, `\u002B`."""
-    if not characters:
-        return
-    if "/" in characters:
-        yield r"\\/"
-    codes = sorted({f"{ord(character):02x}" for character in characters})
-    yield rf"\\u00(?i:{'|'.join(codes)})"
-
-
-def _contains(text: bytes, pattern: bytes) -> bool:
-    """Whether a text matches; by RE2, whose time is linear and does not grow with the number of alternatives."""
-    offsets = pa.py_buffer(struct.pack("<qq", 0, len(text)))
-    array = pa.LargeBinaryArray.from_buffers(pa.large_binary(), 1, [None, offsets, pa.py_buffer(text)])
-    matched: bool = pc.match_substring_regex(array, pattern.decode())[0].as_py()
-    return matched
