@@ -30,7 +30,6 @@ from .validation import (
     ColumnNames,
     UnexpectedError,
     check_count,
-    check_depth,
     check_fields,
     check_list,
     check_object,
@@ -375,11 +374,8 @@ def _locate(endpoint: Endpoint, response: ApiResponse) -> tuple[list[tuple[Recor
 def _checked(task: FetchTask, sent: Record, where: str) -> Record:
     """Returns a record with converted values."""
     refuse_other_team(sent, task.team_id, where)
-    check_depth(sent, where)
     known = {name: value for name, value in task.record_key.items() if name in task.endpoint.table.api_fields}
-    record = sent | known
-    check_fields(record, task.endpoint.table, where)
-    return record
+    return check_fields(sent | known, task.endpoint.table, where)
 
 
 def _redact(entries: list[Record]) -> None:

@@ -4,7 +4,6 @@ Shapes and limits are those of the vendor's page "List connectors" and its OpenA
 later pass through.
 """
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -20,7 +19,6 @@ from .validation import (
     ColumnNames,
     UnexpectedError,
     check_count,
-    check_depth,
     check_fields,
     check_list,
     check_object,
@@ -141,8 +139,9 @@ def read_listing(
         if response.may_have_nul:
             refuse_nul(records)
         refuse_other_team(payload, team_id, "the response")
-        sent = [_read_connector(record, where, team_id, include_configs) for where, record in records.items()]
-        newest = _newest_by_identifier(sent)
+        read = [_read_connector(record, where, team_id, include_configs) for where, record in records.items()]
+        newest = _newest_by_identifier(read)
+        times = Counter(each.sent["connector_identifier"] for each in read)
         configurations = {name: each.configuration for name, each in newest.items() if each.configuration}
         redacted = _redact(configurations) if redact_secrets and include_configs else None
         return Listing(
@@ -151,7 +150,7 @@ def read_listing(
             duration_ms=duration_ms,
             connectors=_with_hashes(newest, CONNECTORS, column_names),
             configurations=_with_hashes(configurations, CONNECTOR_CONFIGURATIONS, column_names),
-            duplicates=tuple(name for name, times in Counter(each.identifier for each in sent).items() if times > 1),
+            duplicates=tuple(name for name, count_ in times.items() if count_ > 1),
             reported=count,
             received=len(records),
             status_code=response.status_code,
@@ -169,43 +168,21 @@ def read_listing(
 
 
 @dataclass(frozen=True)
-class _Configuration:
-    """A configuration in the making.
+class _Received:
+    """A connector or a configuration in the making.
 
     Attributes:
-        record: The record with converted values; its document as canonical JSON.
-        sent: The fields except the document, as the API sent them.
+        sent: The fields as the API sent them; a configuration's document as canonical JSON.
+        record: The fields with converted values.
+        configuration: The configuration of a connector that has one.
     """
 
-    record: Record
     sent: Record
-
-    @property
-    def content_hash(self) -> str:
-        fields = {
-            name: value
-            for name, value in self.sent.items()
-            if value is not None and name not in CONNECTOR_CONFIGURATIONS.unhashed
-        }
-        document: str = self.record["configuration_json"]
-        return hashlib.sha256(canonical_json(fields) + b"\n" + document.encode()).hexdigest()
-
-
-@dataclass(frozen=True)
-class _Connector:
-    """A connector in the making; its attributes are those of a configuration."""
-
-    identifier: str
     record: Record
-    sent: Record
-    configuration: _Configuration | None
-
-    @property
-    def content_hash(self) -> str:
-        return content_hash(self.sent)
+    configuration: "_Received | None" = None
 
 
-def _read_connector(value: Any, where: str, team_id: int, include_configs: bool) -> _Connector:
+def _read_connector(value: Any, where: str, team_id: int, include_configs: bool) -> _Received:
     sent = check_object(value, where)
     identifier = sent.get("connector_identifier")
     if not isinstance(identifier, str) or not identifier:
@@ -215,52 +192,49 @@ def _read_connector(value: Any, where: str, team_id: int, include_configs: bool)
     refuse_other_team(sent, team_id, where)
     where = f"{where} ({quoted(identifier)})"
     configuration = sent.pop("configuration", None)
-    check_depth(sent, where)
-    record = dict(sent)
-    check_fields(record, CONNECTORS, where)
-    is_read = include_configs and configuration is not None
-    read = _read_configuration(configuration, f"{where}.configuration") if is_read else None
-    return _Connector(identifier, record, sent, read)
+    record = check_fields(sent, CONNECTORS, where)
+    if not include_configs or configuration is None:
+        return _Received(sent, record)
+    return _Received(sent, record, _read_configuration(configuration, f"{where}.configuration"))
 
 
-def _read_configuration(value: Any, where: str) -> _Configuration:
+def _read_configuration(value: Any, where: str) -> _Received:
     sent = check_object(value, where)
-    document = sent.pop("configuration_json", None)
+    document = sent.get("configuration_json")
     if not isinstance(document, dict):
         raise UnexpectedError(f"Expected an object in {where}.configuration_json, {kind_of(document)} arrived")
-    check_depth(sent, where)
-    text = write_json(document, f"{where}.configuration_json").decode()
-    record = {**sent, "configuration_json": text}
-    check_fields(record, CONNECTOR_CONFIGURATIONS, where)
-    return _Configuration(record, sent)
+    sent["configuration_json"] = write_json(document, f"{where}.configuration_json").decode()
+    return _Received(sent, check_fields(sent, CONNECTOR_CONFIGURATIONS, where))
 
 
-def _newest_by_identifier(connectors: Iterable[_Connector]) -> dict[str, _Connector]:
+def _newest_by_identifier(connectors: Iterable[_Received]) -> dict[str, _Received]:
     """Returns the connectors by identifier; of duplicates the newest, of equally new ones the last in the list."""
-    newest: dict[str, _Connector] = {}
+    newest: dict[str, _Received] = {}
     for connector in connectors:
-        rival = newest.get(connector.identifier)
+        identifier = connector.sent["connector_identifier"]
+        rival = newest.get(identifier)
         if rival is None or _updated_at(connector) >= _updated_at(rival):
-            newest[connector.identifier] = connector
+            newest[identifier] = connector
     return newest
 
 
-def _updated_at(connector: _Connector) -> datetime:
+def _updated_at(connector: _Received) -> datetime:
     return connector.record.get("updated_at") or EARLIEST
 
 
-def _redact(configurations: dict[str, _Configuration]) -> dict[str, list[str]]:
+def _redact(configurations: dict[str, _Received]) -> dict[str, list[str]]:
     """Replaces the secrets of all configurations; returns their paths by connector."""
     from ..documents.redaction import redact, suspects  # noqa: PLC0415 - its patterns take 0.05 s to compile
 
     found: dict[str, list[str]] = {}
     names = list(configurations)
-    for index in suspects([each.record["configuration_json"] for each in configurations.values()]):
-        record = configurations[names[index]].record
-        document = parse_json(record["configuration_json"])
+    for index in suspects([each.sent["configuration_json"] for each in configurations.values()]):
+        configuration = configurations[names[index]]
+        document = parse_json(configuration.sent["configuration_json"])
         if paths := redact(document):
             found[names[index]] = paths
-            record["configuration_json"] = canonical_json(document).decode()
+            text = canonical_json(document).decode()
+            configuration.sent["configuration_json"] = configuration.record["configuration_json"] = text
     for name, each in configurations.items():
         added = {field: value for field, value in each.sent.items() if field not in CONNECTOR_CONFIGURATIONS.api_fields}
         if added and (paths := redact(added)):
@@ -270,12 +244,10 @@ def _redact(configurations: dict[str, _Configuration]) -> dict[str, list[str]]:
     return found
 
 
-def _with_hashes(
-    read: Mapping[str, _Connector] | Mapping[str, _Configuration], spec: TableSpec, column_names: ColumnNames
-) -> dict[str, Record]:
+def _with_hashes(read: Mapping[str, _Received], spec: TableSpec, column_names: ColumnNames) -> dict[str, Record]:
     """Returns the records by identifier, under the names of their columns and with their content hash."""
     records = {name: each.record for name, each in read.items()}
     column_names.rename(list(records.values()), spec)
-    for each in read.values():
-        each.record["content_hash"] = each.content_hash
+    for name, each in read.items():
+        records[name]["content_hash"] = content_hash(each.sent, spec.unhashed)
     return records

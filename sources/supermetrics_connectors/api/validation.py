@@ -46,8 +46,12 @@ def check_count(payload: Record) -> int:
     return count
 
 
-def check_fields(record: Record, spec: TableSpec, where: str) -> None:
-    """Checks the declared fields of a record, and converts timestamps to instants in UTC."""
+def check_fields(sent: Record, spec: TableSpec, where: str) -> Record:
+    """Checks the fields of a record, and returns a copy with its timestamps as instants in UTC."""
+    record = dict(sent)
+    for name, value in sent.items():
+        if isinstance(value, (dict, list)):
+            write_json([value], f"{where}.{name}")  # in its record, which is a level of nesting too
     for column in _checked_columns(spec):
         name, value = column.name, record.get(column.name)
         if value is None and not column.required:
@@ -60,6 +64,7 @@ def check_fields(record: Record, spec: TableSpec, where: str) -> None:
             record[name] = _timestamp(value, f"{where}.{name}")
         elif type(value) is not int or not -(2**63) <= value < 2**63:
             raise UnexpectedError(f"Expected an integer in {where}.{name}, {kind_of(value)} arrived")
+    return record
 
 
 @lru_cache
@@ -99,13 +104,6 @@ def refuse_other_team(record: Record, team_id: int, where: str) -> None:
     """Refuses a record that names another team; most name none."""
     if record.get("team_id", team_id) not in (team_id, str(team_id), None):
         raise UnexpectedError(f"Expected {where} to be of team {team_id}, its `team_id` names another")
-
-
-def check_depth(record: Record, where: str) -> None:
-    """Refuses fields that cannot be written as JSON inside their record, which is a level of nesting too."""
-    for name, value in record.items():
-        if isinstance(value, (dict, list)):
-            write_json([value], f"{where}.{name}")
 
 
 def write_json(value: Any, where: str) -> bytes:
@@ -164,10 +162,14 @@ class ColumnNames:
         # of several fields with one column, the one that is spelled like it keeps it, otherwise the shortest one
         for name in sorted(added, key=lambda name: (name != preferred[name], len(name), name)):
             column = preferred[name]
-            columns[name] = column if column and column.lower() not in taken else self._unique(name, column)
-            taken.add(columns[name].lower())
-            if columns[name] != self._normalized(name):
-                self._log(spec, name, columns[name])
+            if not column or column.lower() in taken:
+                digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+                own = f"{column.strip('_')[:40] or 'field'}_{digest}"
+                column = self._normalized(own) or own
+            columns[name] = column
+            taken.add(column.lower())
+            if column != self._normalized(name):
+                self._log(spec, name, column)
         return columns
 
     def _preferred(self, name: str, spec: TableSpec) -> str:
@@ -175,11 +177,6 @@ class ColumnNames:
         column = self._normalized(name)
         is_reserved = column.lower() in RESERVED_COLUMNS - spec.api_fields or column.lower().startswith("_dlt")
         return self._normalized(f"api_{column.lstrip('_')}") if is_reserved else column
-
-    def _unique(self, name: str, column: str) -> str:
-        digest = hashlib.sha256(name.encode()).hexdigest()[:8]
-        own = f"{column.strip('_')[:40] or 'field'}_{digest}"
-        return self._normalized(own) or own
 
     def _normalized(self, name: str) -> str:
         try:
