@@ -25,7 +25,7 @@ from ..exceptions import (
 from ..settings import Settings
 from .budget import RequestBudget
 from .masking import KeyMask
-from .retries import Pause, Retries, read_retry_after
+from .retries import Pause, read_retry_after, retrying
 from .transport import TRANSPORT_ERRORS, Transport
 
 _CHUNK_BYTES = 2**18
@@ -65,7 +65,7 @@ class SupermetricsClient:
         self.budget = RequestBudget(settings.rate_limit_reserve, settings.workers)
         self._auth = _BearerAuth(settings.api_key)
         self._mask = KeyMask(settings.api_key)
-        self._retries = Retries(settings, self.pause)
+        self._retrying = retrying(settings, self.pause)
         self._transport = Transport(settings.base_url, settings.request_timeout)
         self._max_bytes = settings.max_response_bytes
         self._workers = settings.workers
@@ -75,7 +75,7 @@ class SupermetricsClient:
 
     def close(self) -> None:
         """Ends every wait and closes the connections."""
-        self.pause.cancel()
+        self.pause.cancelled.set()
         self._transport.close()
 
     def get(self, team_id: int, path: str, params: Mapping[str, str]) -> ApiResponse:
@@ -89,7 +89,7 @@ class SupermetricsClient:
         Raises:
             SupermetricsError: As its subclass for the failure, with the request id if the response has one.
         """
-        return self._retries(self._get, team_id, path, params)
+        return self._retrying(self._get, team_id, path, params)
 
     def disconnect(self) -> None:
         """Closes this thread's connection: after an abnormal response, the next one may be misplaced too."""

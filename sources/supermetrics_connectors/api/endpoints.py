@@ -70,13 +70,6 @@ class Endpoint:
     keeps_added_fields: bool = True
     is_log: bool = False
 
-    def url_path(self, team_id: int, connector_identifier: str) -> str:
-        """Returns the path below the base URL."""
-        team = f"/v1/teams/{team_id}"
-        if self.level == "team":
-            return team + self.path
-        return f"{team}/connector_builder/connectors/{quote(connector_identifier, safe='')}{self.path}"
-
 
 ENDPOINTS = (
     Endpoint(
@@ -147,7 +140,10 @@ class FetchTask:
     @property
     def path(self) -> str:
         """The path below the base URL."""
-        return self.endpoint.url_path(self.team_id, self.connector_identifier)
+        path = f"/v1/teams/{self.team_id}"
+        if self.endpoint.level == "connector":
+            path += f"/connector_builder/connectors/{quote(self.connector_identifier, safe='')}"
+        return path + self.endpoint.path
 
 
 def fetch_tasks(settings: Settings, connectors: Mapping[int, Iterable[str]]) -> Iterator[FetchTask]:
@@ -288,14 +284,14 @@ class EndpointFetcher:
 
     def _read_log(self, result: FetchResult) -> None:
         result.spool = Spool(result.task.endpoint.table)
-        end = shift(result.fetched_at, CLOCK_SKEW)
-        watermark = self._watermark(result.task, end)
+        key = result.task.team_id, result.task.connector_identifier
+        watermark = None if self._settings.full_refresh else self._watermarks.get(key)
         available = self._client.budget.available
         reader = LogReader(
             fetch=lambda before: self._log_page(result, before),
             append=result.spool.add,
             start=window_start(result.fetched_at, self._settings.logs_since, watermark),
-            end=end,
+            end=shift(result.fetched_at, CLOCK_SKEW),
             watermark=watermark,
             allowance=PAGE_LIMIT if available is None else available,
             lock=self._long_log,
@@ -305,11 +301,6 @@ class EndpointFetcher:
             times = ", ".join(moment.isoformat() for moment in reader.crowded[:3])
             result.status = "incomplete"
             result.note = f"More entries share one time than the API can be asked for; some may be missing at {times}."
-
-    def _watermark(self, task: FetchTask, end: datetime) -> datetime | None:
-        """Returns where a log is continued. A time in the future, which a person must have written, does not count."""
-        watermark = self._watermarks.get((task.team_id, task.connector_identifier))
-        return watermark if watermark and watermark <= end and not self._settings.full_refresh else None
 
     def _log_page(self, result: FetchResult, before: datetime | None) -> LogPage:
         params = {"limit": str(PAGE_LIMIT), **({"before": before.isoformat()} if before else {})}
@@ -328,17 +319,12 @@ def read_records(task: FetchTask, response: ApiResponse, column_names: ColumnNam
     Raises:
         UnexpectedError: The response is not as documented.
     """
-    endpoint = task.endpoint
-    sent, is_complete = _locate(endpoint, response)
-    records = [_checked(task, each, where) for each, where in sent]
-    if not endpoint.keeps_added_fields:
-        names = endpoint.table.api_fields
-        sent = [({name: each.get(name) for name in names}, where) for each, where in sent]
-        records = [{name: value for name, value in record.items() if name in names} for record in records]
-    column_names.rename(records, endpoint.table)
-    for record, (each, _) in zip(records, sent, strict=True):
+    spec = task.endpoint.table
+    sent, records, is_complete = _read(task, response)
+    column_names.rename(records, spec)
+    for record, each in zip(records, sent, strict=True):
         record.update(task.record_key, content_hash=content_hash(each))
-    by_key = {tuple(record[name] for name in endpoint.table.key): record for record in records}
+    by_key = {tuple(record[name] for name in spec.key): record for record in records}
     return list(by_key.values()), is_complete and len(by_key) == len(records)
 
 
@@ -348,18 +334,18 @@ def read_log_page(task: FetchTask, response: ApiResponse, column_names: ColumnNa
     Raises:
         UnexpectedError: The response is not as documented.
     """
-    sent, _ = _locate(task.endpoint, response)
-    entries = [_checked(task, each, where) for each, where in sent]
+    sent, entries, _ = _read(task, response)
     if redact_secrets:
         _redact(entries)
     column_names.rename(entries, task.endpoint.table)
     for entry in entries:
         entry.update(task.record_key)
-    return LogPage(entries, min((tick_of(each["log_time"]) for each, _ in sent), default=tick_of(None)))
+    return LogPage(entries, min((tick_of(each["log_time"]) for each in sent), default=tick_of(None)))
 
 
-def _locate(endpoint: Endpoint, response: ApiResponse) -> tuple[list[tuple[Record, str]], bool]:
-    """Returns the records of a response, each with its place for messages, and whether they are complete."""
+def _read(task: FetchTask, response: ApiResponse) -> tuple[list[Record], list[Record], bool]:
+    """Returns the records as they were sent and with converted values, and whether they are complete."""
+    endpoint, fields = task.endpoint, task.endpoint.table.api_fields
     payload, name = check_object(response.payload, "the response"), endpoint.member
     if endpoint.shape == "object":
         found = {name: payload.get(name)}
@@ -368,14 +354,16 @@ def _locate(endpoint: Endpoint, response: ApiResponse) -> tuple[list[tuple[Recor
     is_complete = endpoint.shape != "counted list" or check_count(payload) == len(found)
     if response.may_have_nul:
         refuse_nul(found)
-    return [(check_object(each, where), where) for where, each in found.items()], is_complete
-
-
-def _checked(task: FetchTask, sent: Record, where: str) -> Record:
-    """Returns a record with converted values."""
-    refuse_other_team(sent, task.team_id, where)
-    known = {name: value for name, value in task.record_key.items() if name in task.endpoint.table.api_fields}
-    return check_fields(sent | known, task.endpoint.table, where)
+    known = {name: value for name, value in task.record_key.items() if name in fields}
+    sent, records = [], []
+    for where, value in found.items():
+        each = check_object(value, where)
+        refuse_other_team(each, task.team_id, where)
+        if not endpoint.keeps_added_fields:
+            each = {field: value for field, value in each.items() if field in fields}
+        sent.append(each)
+        records.append(check_fields(each | known, endpoint.table, where))
+    return sent, records, is_complete
 
 
 def _redact(entries: list[Record]) -> None:

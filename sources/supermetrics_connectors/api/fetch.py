@@ -53,7 +53,6 @@ class Fetcher:
 
     def close(self) -> None:
         """Drops tasks that have not begun and closes the connections, so that a stopped run ends at once."""
-        self._client.pause.cancel()
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._client.close()
 

@@ -4,13 +4,19 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Callable
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
-from typing import Any, TypeVar
 
 from dlt.common.exceptions import TransientException
-from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception,
+    sleep_using_event,
+    stop_after_attempt,
+    stop_when_event_set,
+    wait_random_exponential,
+)
 
 from ..settings import Settings
 
@@ -19,16 +25,18 @@ logger = logging.getLogger(__name__)
 MAX_RETRY_AFTER = 366 * 86_400.0
 """Seconds. A server that asks for more is understood as asking for this: the calendar ends some time later."""
 
-TResponse = TypeVar("TResponse")
-
 
 class Pause:
-    """A pause of all requests: the rate limit belongs to the token, not to one request."""
+    """A pause of all requests: the rate limit belongs to the token, not to one request.
+
+    Attributes:
+        cancelled: Set when the run is over, which ends every wait.
+    """
 
     def __init__(self) -> None:
         self._until = 0.0
         self._lock = threading.Lock()
-        self._cancelled = threading.Event()
+        self.cancelled = threading.Event()
 
     def hold(self, seconds: float) -> None:
         """Pauses all requests for at least this long from now."""
@@ -41,65 +49,44 @@ class Pause:
         return max(0.0, self._until - time.monotonic())
 
     def wait(self) -> None:
-        """Blocks until the pause is over. Returns at once after `cancel`."""
-        while (seconds := self.remaining) > 0 and not self._cancelled.wait(seconds):
+        """Blocks until the pause is over."""
+        while (seconds := self.remaining) > 0 and not self.cancelled.wait(seconds):
             pass
 
-    def sleep(self, seconds: float) -> None:
-        """Sleeps before a retry that concerns no other request."""
-        self._cancelled.wait(seconds)
 
-    def cancel(self) -> None:
-        """Ends every wait: the run is over."""
-        self._cancelled.set()
-
-    @property
-    def cancelled(self) -> bool:
-        """Whether the run is over."""
-        return self._cancelled.is_set()
-
-
-class Retries:
-    """Repeats requests as the settings say.
+def retrying(settings: Settings, pause: Pause) -> Retrying:
+    """Makes what repeats requests as the settings say: called with a function, it returns the function's response.
 
     The first delay is drawn from 0 … `request_backoff_factor` seconds; the range doubles with each attempt (full
-    jitter), up to `request_max_retry_delay`. A Retry-After longer than `max_retry_wait` is not waited out.
+    jitter), up to `request_max_retry_delay`. A Retry-After longer than `max_retry_wait` is not waited out. The error of
+    the last attempt is raised.
     """
+    attempts = settings.request_max_attempts
+    jitter = wait_random_exponential(multiplier=settings.request_backoff_factor, max=settings.request_max_retry_delay)
 
-    def __init__(self, settings: Settings, pause: Pause) -> None:
-        self._settings = settings
-        self._pause = pause
-        longest = settings.request_max_retry_delay
-        self._jitter = wait_random_exponential(multiplier=settings.request_backoff_factor, max=longest)
+    def is_retryable(error: BaseException) -> bool:
+        retry_after = getattr(error, "retry_after", None) or 0
+        return isinstance(error, TransientException) and retry_after <= settings.max_retry_wait
 
-    def __call__(self, request: Callable[..., TResponse], *arguments: Any) -> TResponse:
-        """Returns the response, or raises the error of the last attempt."""
-        retrying = Retrying(
-            stop=stop_after_attempt(self._settings.request_max_attempts),
-            retry=retry_if_exception(self._is_retryable),
-            wait=self._delay,
-            sleep=self._pause.sleep,
-            reraise=True,
-        )
-        return retrying(request, *arguments)
-
-    def _is_retryable(self, error: BaseException) -> bool:
-        if self._pause.cancelled or not isinstance(error, TransientException):
-            return False
-        retry_after = getattr(error, "retry_after", None)
-        return retry_after is None or retry_after <= self._settings.max_retry_wait
-
-    def _delay(self, attempt: RetryCallState) -> float:
+    def delay(attempt: RetryCallState) -> float:
         """Returns the seconds to sleep before the next attempt. A Retry-After pauses all requests instead."""
         error = attempt.outcome.exception() if attempt.outcome else None
         retry_after: float | None = getattr(error, "retry_after", None)
-        delay = self._jitter(attempt) if retry_after is None else retry_after
-        number, of = attempt.attempt_number, self._settings.request_max_attempts
-        logger.info("Attempt %s of %s failed, next one in %.1f s: %s", number, of, delay, error)
+        seconds = jitter(attempt) if retry_after is None else retry_after
+        number = attempt.attempt_number
+        logger.info("Attempt %s of %s failed, next one in %.1f s: %s", number, attempts, seconds, error)
         if retry_after is None:
-            return delay
-        self._pause.hold(delay)
+            return seconds
+        pause.hold(seconds)
         return 0.0
+
+    return Retrying(
+        stop=stop_after_attempt(attempts) | stop_when_event_set(pause.cancelled),
+        retry=retry_if_exception(is_retryable),
+        wait=delay,
+        sleep=sleep_using_event(pause.cancelled),
+        reraise=True,
+    )
 
 
 def read_retry_after(value: str | None) -> float | None:
@@ -121,8 +108,7 @@ def _seconds(value: str) -> float | None:
     if re.fullmatch(r"[0-9]{1,9}", value):
         return float(value)
     try:
-        at = parsedate_to_datetime(value)
-        at = at if at.tzinfo else at.replace(tzinfo=timezone.utc)
-        return max(0.0, round((at - datetime.now(timezone.utc)).total_seconds(), 3))
-    except (ValueError, TypeError, OverflowError, IndexError):
+        wait = parsedate_to_datetime(value) - datetime.now(timezone.utc)
+        return max(0.0, round(wait.total_seconds(), 3))
+    except (ValueError, TypeError, OverflowError, IndexError):  # a TypeError for a date without a zone
         return None
