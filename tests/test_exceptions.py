@@ -40,12 +40,6 @@ def test_a_rate_limit_says_when_it_resets() -> None:
     assert timedelta(seconds=-1) <= resets_at - (before + timedelta(hours=1)) < timedelta(seconds=10)
 
 
-@pytest.mark.parametrize("seconds", [1e12, 1e300, float("inf"), float("nan")])
-def test_a_wait_beyond_the_calendar_is_no_error_of_its_own(seconds: float) -> None:
-    """A foreign number must not fail the message."""
-    assert "The limit does not reset in any foreseeable time" in str(SupermetricsError("m", retry_after=seconds))
-
-
 @pytest.mark.parametrize("field", ["message", "description"])
 def test_a_server_s_text_stays_on_its_line(field: str) -> None:
     """Text from outside must not forge log lines or move a terminal's cursor."""

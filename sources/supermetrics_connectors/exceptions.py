@@ -83,12 +83,8 @@ class SupermetricsError(DltException):
     def _when_to_retry(self) -> str:
         if self.retry_after is None:
             return ""
-        seconds = f"retry_after={self.retry_after:g} s"
-        try:
-            resets_at = datetime.now(timezone.utc) + timedelta(seconds=self.retry_after)
-        except (OverflowError, ValueError):
-            return f"The limit does not reset in any foreseeable time ({seconds})"
-        return f"The limit resets at {resets_at:%Y-%m-%d %H:%M:%S} UTC ({seconds})"
+        resets_at = datetime.now(timezone.utc) + timedelta(seconds=self.retry_after)
+        return f"The limit resets at {resets_at:%Y-%m-%d %H:%M:%S} UTC (retry_after={self.retry_after:g} s)"
 
 
 class SupermetricsConfigurationError(SupermetricsError, TerminalException, ValueError):

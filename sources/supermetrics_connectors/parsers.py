@@ -25,7 +25,7 @@ _KEY_LIKE = re.compile(r"(?<![a-z0-9])(?:api_|otok_|bearer)", re.IGNORECASE)
 _KEY_IN_URL = re.compile(r"//(?:api|otok)_|(?<![a-z0-9])(?:api|otok)_\w{16}", re.IGNORECASE)
 """No host's name begins so."""
 _LONG_WORD = re.compile(r"\S{16}")
-_KINDS = {bool: "a boolean", int: "an integer", float: "a number", str: "a text", list: "a list", dict: "a table"}
+_KINDS: Mapping[type, str] = {str: "a text", list: "a list", dict: "a table"}
 
 
 def show(value: object) -> str:
@@ -34,29 +34,22 @@ def show(value: object) -> str:
     A text may be a key if it has a beginning of one (`api_`, `otok_`, `bearer`), or 16 characters without a space that
     are not a URL.
     """
-    if isinstance(value, (list, tuple, set, frozenset, dict, str, bytes)):
-        return f"[{_kind(value)}, not shown because it may be a key]" if _may_be_key(value) else repr(value)
-    return repr(value) if value is None or type(value) in _KINDS else _kind(value)
+    if value is None or isinstance(value, (bool, int, float)):
+        return repr(value)
+    if not isinstance(value, (str, bytes, list, tuple, set, frozenset, dict)):
+        return _kind(value)
+    if _may_be_key(value if isinstance(value, str) else repr(value)):
+        return f"[{_kind(value)}, not shown because it may be a key]"
+    return repr(value)
 
 
 def _kind(value: object) -> str:
     return _KINDS.get(type(value), f"a value of type {type(value).__name__}")
 
 
-def _may_be_key(value: object) -> bool:
-    if isinstance(value, bytes):
-        return _may_be_key(value.decode("latin-1"))
-    if isinstance(value, str):
-        return bool(_KEY_LIKE.search(value) or (_LONG_WORD.search(value) and not _is_plain_url(value)))
-    if isinstance(value, Mapping):
-        return any(map(_may_be_key, (*value.keys(), *value.values())))
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return any(map(_may_be_key, value))
-    return value is not None and type(value) not in _KINDS
-
-
-def _is_plain_url(text: str) -> bool:
-    return re.fullmatch(r"https?://[^\s@]+", text, re.IGNORECASE) is not None
+def _may_be_key(text: str) -> bool:
+    is_plain_url = re.fullmatch(r"https?://[^\s@]+", text, re.IGNORECASE)
+    return bool(_KEY_LIKE.search(text) or (_LONG_WORD.search(text) and not is_plain_url))
 
 
 def refusal(name: str, value: object, expected: str) -> SupermetricsConfigurationError:
@@ -64,44 +57,26 @@ def refusal(name: str, value: object, expected: str) -> SupermetricsConfiguratio
     return SupermetricsConfigurationError(f"{name} is {show(value)}, expected {expected}")
 
 
-def _wrong_type(name: str, value: object, expected: str) -> SupermetricsConfigurationError:
-    """Makes the error of a value of another type, which may look right: `'10'`."""
-    shown = show(value)
-    kind = _kind(value)
-    return SupermetricsConfigurationError(
-        f"{name} is {shown if kind in shown or value is None else f'{shown} ({kind})'}, expected {expected}"
-    )
-
-
 def boolean(value: object, name: str) -> bool:
     """Checks a switch."""
     if not isinstance(value, bool):
-        raise _wrong_type(name, value, "true or false")
+        raise refusal(name, value, "true or false")
     return value
 
 
 def integer(low: int, high: int) -> Parser:
     """Makes the parser of an integer in a range."""
-
-    def parse(value: object, name: str) -> int:
-        expected = f"an integer in {low} … {high}"
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise _wrong_type(name, value, expected)
-        if not low <= value <= high:
-            raise refusal(name, value, expected)
-        return value
-
-    return parse
+    return _ranged(low, high, int, f"an integer in {low} … {high}")
 
 
 def number(low: float, high: float) -> Parser:
     """Makes the parser of a number in a range."""
+    return _ranged(low, high, (int, float), f"a number in {low:g} … {high:g}")
 
-    def parse(value: object, name: str) -> float:
-        expected = f"a number in {low:g} … {high:g}"
-        if not isinstance(value, (int, float)) or isinstance(value, bool):
-            raise _wrong_type(name, value, expected)
-        if not low <= value <= high:
+
+def _ranged(low: float, high: float, kinds: Any, expected: str) -> Parser:
+    def parse(value: Any, name: str) -> Any:
+        if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
             raise refusal(name, value, expected)
         return value
 
@@ -200,18 +175,14 @@ def parse_api_key(api_key: object, name: str = "api_key") -> ApiKey:
     """
     if not isinstance(api_key, str):
         raise SupermetricsConfigurationError(f"The {name} is {_kind(api_key)}, expected a text")
-    key = ApiKey(
-        re.sub(r"\A\s*bearer(?: +|\Z)", "", api_key, flags=re.IGNORECASE),
-        api_key.source if isinstance(api_key, ApiKey) else None,
-    )
-    if key.is_placeholder:
+    # no variable holds the bare text: a traceback may show the locals of this frame
+    source = getattr(api_key, "source", None)
+    key = ApiKey(re.sub(r"\A\s*bearer(?: +|\Z)", "", api_key, flags=re.IGNORECASE), source)
+    if not key or key.is_placeholder:
+        found = "the placeholder of an example" if key else "empty"
+        elsewhere = f", or set {API_KEY_VARIABLE} in the environment" if key else ""
         raise SupermetricsConfigurationError(
-            f"The {name} is the placeholder of an example, from {key.source}. Put a key from the Supermetrics Hub in "
-            f"its place, or set {API_KEY_VARIABLE} in the environment"
-        )
-    if not key:
-        raise SupermetricsConfigurationError(
-            f"The {name} is empty, from {key.source}. Put a key from the Supermetrics Hub in its place"
+            f"The {name} is {found}, from {key.source}. Put a key from the Supermetrics Hub in its place{elsewhere}"
         )
     if not re.fullmatch(r"[\x21-\x7e]+", key):
         raise SupermetricsConfigurationError(
@@ -228,29 +199,36 @@ def parse_base_url(base_url: object, name: str = "base_url") -> str:
         SupermetricsConfigurationError: The value is not an https URL (http is accepted for a loopback host only,
             because the token travels in a header), or it carries credentials, a query or a fragment.
     """
-    expected = "expected something like https://api.supermetrics.com (http only for localhost)"
-    if not isinstance(base_url, str):
-        raise SupermetricsConfigurationError(f"{name} is {show(base_url)}, {expected}")
+    if fault := _url_fault(base_url):
+        raise SupermetricsConfigurationError(
+            f"{name} {fault}, expected something like https://api.supermetrics.com (http only for localhost)"
+        )
+    return str(base_url).rstrip("/")
+
+
+def _url_fault(value: object) -> str:
+    """Says why a value cannot be the base URL; "" if it can."""
+    shown = show(value)
+    if not isinstance(value, str):
+        return f"is {shown}"
     try:
-        url = urlsplit(base_url)
+        url = urlsplit(value)
         host, _ = url.hostname, url.port  # `port` raises for a port that is not a number
     except ValueError as error:
-        reason = "" if _may_be_key(base_url) else f" ({error})"
-        raise SupermetricsConfigurationError(f"{name} {show(base_url)} is not a URL{reason}, {expected}") from None
-    if _KEY_IN_URL.search(base_url):
-        raise SupermetricsConfigurationError(f"{name} contains what may be a key, {expected}")
+        return f"{shown} is not a URL" + ("" if _may_be_key(value) else f" ({error})")
+    if _KEY_IN_URL.search(value):
+        return "contains what may be a key"
     if url.username is not None or url.password is not None:
-        raise SupermetricsConfigurationError(f"{name} carries credentials, {expected}")
-    shown = show(base_url)
+        return "carries credentials"
     try:
         (host or "").encode("idna")  # as a connection does: it fails at labels that no name server can know
     except UnicodeError:
-        raise SupermetricsConfigurationError(f"{name} {shown} names an impossible host, {expected}") from None
-    if not host or re.search(r"[?#\s\x00-\x1f\x7f]", base_url):
-        raise SupermetricsConfigurationError(f"{name} {shown} is not a plain URL, {expected}")
+        return f"{shown} names an impossible host"
+    if not host or re.search(r"[?#\s\x00-\x1f\x7f]", value):
+        return f"{shown} is not a plain URL"
     if url.scheme != "https" and not (url.scheme == "http" and is_loopback(host)):
-        raise SupermetricsConfigurationError(f"{name} {shown} would send the token unencrypted, {expected}")
-    return base_url.rstrip("/")
+        return f"{shown} would send the token unencrypted"
+    return ""
 
 
 def is_loopback(host: str | None) -> bool:

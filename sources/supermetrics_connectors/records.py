@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Mapping
 from datetime import datetime, timedelta, timezone
 from functools import lru_cache
 from typing import Any, cast
@@ -68,7 +68,7 @@ def shift(moment: datetime, by: timedelta) -> datetime:
         return LATEST if by > timedelta(0) else EARLIEST
 
 
-def content_hash(fields: Mapping[str, Any], excluded: Iterable[str] = ()) -> str:
+def content_hash(fields: Mapping[str, Any], excluded: Container[str] = ()) -> str:
     """Hashes a record as the API sent it, before any conversion.
 
     Fields without a value do not count: null and a missing field are the same content.
@@ -80,8 +80,7 @@ def content_hash(fields: Mapping[str, Any], excluded: Iterable[str] = ()) -> str
     Returns:
         SHA-256, hexadecimal.
     """
-    left_out = {*excluded}
-    content = {name: value for name, value in fields.items() if value is not None and name not in left_out}
+    content = {name: value for name, value in fields.items() if value is not None and name not in excluded}
     return hashlib.sha256(canonical_json(content)).hexdigest()
 
 

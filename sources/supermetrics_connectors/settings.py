@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import lru_cache
 from typing import Annotated, Any, Literal, get_type_hints
 
 from dlt.common.configuration import resolve_configuration
@@ -12,7 +11,6 @@ from dlt.common.configuration.specs import BaseConfiguration
 from .credentials import SECTIONS, ApiKey
 from .exceptions import SupermetricsConfigurationError
 from .parsers import (
-    Parser,
     boolean,
     choice,
     integer,
@@ -71,19 +69,14 @@ class Settings:
         Raises:
             SupermetricsConfigurationError: A setting is unusable. It is named, with its value unless that may be a key.
         """
-        settings = cls(**{name: parser(arguments[name], name) for name, parser in _parsers().items()})
+        hints = get_type_hints(cls, include_extras=True)
+        settings = cls(**{name: hint.__metadata__[0](arguments[name], name) for name, hint in hints.items()})
         if settings.snapshot and settings.include_logs:
             raise SupermetricsConfigurationError(
                 "include_logs and snapshot exclude each other: a run finds new log entries by comparing them with the "
                 "stored ones, and snapshots are not compared. Load the logs into a database (another --destination)"
             )
         return settings
-
-
-@lru_cache
-def _parsers() -> dict[str, Parser]:
-    hints = get_type_hints(Settings, include_extras=True)
-    return {name: hint.__metadata__[0] for name, hint in hints.items()}
 
 
 def resolve(spec: type[BaseConfiguration], **given: Any) -> Settings:

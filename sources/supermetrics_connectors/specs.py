@@ -6,6 +6,7 @@ destination or on the API client.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 import pyarrow as pa
@@ -93,13 +94,7 @@ _CONNECTOR_KEY = (_TEAM_ID, replace(_CONNECTOR_IDENTIFIER, is_api_field=True))
 _VERSION_ID = ColumnSpec(
     "version_id", pa.string(), "Identifies the version among all rows of the table.", required=True
 )
-
-
-def _api(
-    name: str, type_: pa.DataType, description: str, *, required: bool = False, is_json: bool = False
-) -> ColumnSpec:
-    return ColumnSpec(name, type_, description, required=required, is_json=is_json, is_api_field=True)
-
+_api = partial(ColumnSpec, is_api_field=True)
 
 _CONNECTOR = (
     _api("name", pa.string(), "The connector's name."),
@@ -254,15 +249,13 @@ FETCHES = TableSpec(
     ),
 )
 
-CORE_TABLES = (CONNECTORS, CONNECTOR_VERSIONS, CONNECTOR_CONFIGURATIONS, TEAM_SYNCS)
-"""Tables of every run."""
 OPTIONAL_TABLES = (TEAMS, CONNECTOR_LOGS, CONNECTOR_SECRETS, FETCHES)
 """Tables that exist only where their endpoint was selected."""
 COMPARED_TABLES = (CONNECTORS, CONNECTOR_VERSIONS, CONNECTOR_CONFIGURATIONS)
 """Tables whose stored rows are compared with each listing."""
 HISTORIES = (CONNECTOR_VERSIONS, CONNECTOR_CONFIGURATIONS)
 """Tables with a row per version."""
-TABLES: Mapping[str, TableSpec] = {spec.name: spec for spec in (*CORE_TABLES, *OPTIONAL_TABLES)}
+TABLES: Mapping[str, TableSpec] = {spec.name: spec for spec in (*COMPARED_TABLES, TEAM_SYNCS, *OPTIONAL_TABLES)}
 """Every table that the source writes, by name."""
 
 RESERVED_COLUMNS = frozenset(

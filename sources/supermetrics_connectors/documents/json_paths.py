@@ -106,7 +106,13 @@ def _by_id(elements: Sequence[Any]) -> Members:
 
 
 def _compare_by_content(before: Sequence[Any], after: Sequence[Any], path: Path) -> Iterator[JsonChange]:
-    for start, end, new_start, new_end in _unmatched(before, after):
+    differing: Sequence[tuple[str, int, int, int, int]] = [("replace", 0, len(before), 0, len(after))]
+    if max(len(before), len(after)) <= MAX_MATCHED_BY_CONTENT:
+        old, new = ([canonical_json(element) for element in elements] for elements in (before, after))
+        differing = SequenceMatcher(None, old, new, autojunk=False).get_opcodes()
+    for tag, start, end, new_start, new_end in differing:
+        if tag == "equal":
+            continue
         both = min(end - start, new_end - new_start)
         for index in range(both):
             yield from _compare(before[start + index], after[new_start + index], (*path, new_start + index))
@@ -114,18 +120,6 @@ def _compare_by_content(before: Sequence[Any], after: Sequence[Any], path: Path)
             yield JsonChange("removed", (*path, index), before=before[index])
         for index in range(new_start + both, new_end):
             yield JsonChange("added", (*path, index), after=after[index])
-
-
-def _unmatched(before: Sequence[Any], after: Sequence[Any]) -> Iterator[tuple[int, int, int, int]]:
-    """Ranges of the first list that differ from the second, each with the range in the second that replaces it."""
-    if max(len(before), len(after)) > MAX_MATCHED_BY_CONTENT:
-        yield 0, len(before), 0, len(after)
-        return
-    old, new = ([canonical_json(element) for element in elements] for elements in (before, after))
-    matcher = SequenceMatcher(None, old, new, autojunk=False)
-    for tag, start, end, new_start, new_end in matcher.get_opcodes():
-        if tag != "equal":
-            yield start, end, new_start, new_end
 
 
 def _with_plain_numbers(value: Any) -> Any:
