@@ -128,25 +128,6 @@ class _Block:
 
 
 @dataclass
-class _Window:
-    """The window that is being completed; its density is the best guess for the next one.
-
-    Attributes:
-        start: Where it begins.
-        page_length: How long the previous window was, per page.
-        entries: Entries found so far.
-    """
-
-    start: datetime
-    page_length: timedelta = timedelta(0)
-    entries: int = 0
-
-    def next(self, end: datetime, page_size: int) -> "_Window":
-        """Returns the next window. A window without entries makes the next one eight times as long."""
-        return _Window(end, (end - self.start) / max(self.entries / page_size, 1 / _JUMP_FACTOR))
-
-
-@dataclass
 class LogReader:
     """Reads one connector's log.
 
@@ -178,10 +159,10 @@ class LogReader:
     crowded: list[datetime] = field(default_factory=list)
     _tick: timedelta = _SECOND
     _page_size: int = 1
-    _window: _Window = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._window = _Window(self.start)
+    _window_start: datetime = field(init=False)
+    _window_entries: int = 0
+    _page_length: timedelta = timedelta(0)
+    """How long the previous window was, per page: the best guess for the next one."""
 
     def read(self) -> None:
         """Reads the log; a short one takes one request.
@@ -195,6 +176,7 @@ class LogReader:
             return
         with self.lock:
             stack = [newest]
+            self._window_start = self.start
             while stack:
                 if stack[-1].is_complete:
                     self._complete(stack)
@@ -210,13 +192,16 @@ class LogReader:
             stack[-1].is_complete = True
         else:
             self.start = shift(block.end, timedelta.resolution)
-            self._window = self._window.next(self.start, self._page_size)
+            # after a window without entries, the next one is eight times as long
+            pages = max(self._window_entries / self._page_size, 1 / _JUMP_FACTOR)
+            self._page_length = (self.start - self._window_start) / pages
+            self._window_start, self._window_entries = self.start, 0
         if stack:
             stack[-1].jump = _JUMP_FACTOR
 
     def _append(self, block: _Block) -> None:
         entries = [entry for entry in block.entries if entry["log_time"] >= self.start]
-        self._window.entries += len(entries)
+        self._window_entries += len(entries)
         self.append(entries)
 
     def _extend(self, stack: list[_Block]) -> None:
@@ -230,7 +215,7 @@ class LogReader:
         elif self.watermark and self.start <= self.watermark:
             self._read_overlap(top, self.watermark)
         else:
-            window = min(pages * max(length, self._window.page_length), left / 2)
+            window = min(pages * max(length, self._page_length), left / 2)
             end = max(top.oldest - min(top.jump, left / length) * length, self.start + window)
             stack.append(self._read(end, jump=top.jump * _JUMP_FACTOR))
 
@@ -250,7 +235,7 @@ class LogReader:
             block = self._read(block.oldest, block.known)
             self._append(block)
         self.start = end if is_adjacent else shift(end, timedelta.resolution)
-        self._window = _Window(self.start)
+        self._window_start, self._window_entries = self.start, 0
         top.is_complete = is_adjacent
 
     def _read(

@@ -297,20 +297,17 @@ class _UntilDeadline(io.RawIOBase):
         self._raw = raw
         self._sock = sock
         self._deadline = deadline
-        self._ended = False
+        self.is_ended = False
+        """Whether later bytes are ignored."""
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        if self._ended:
+        if self.is_ended:
             return 0
         self._sock.settimeout(self._deadline.remaining())
         return self._raw.readinto(buffer)
-
-    def end(self) -> None:
-        """Stops reading: later bytes are ignored."""
-        self._ended = True
 
     def close(self) -> None:
         self._raw.close()
@@ -330,7 +327,7 @@ class _Stream(io.BufferedReader):
 
     def close(self) -> None:
         if not self.closed:
-            self._source.end()
+            self._source.is_ended = True
             decrypted = isinstance(self._sock, ssl.SSLSocket) and self._sock.pending()
             if self.peek(1) or decrypted:
                 with suppress(OSError):  # the other side has closed it by now
