@@ -48,11 +48,6 @@ class TableDiff:
     stored: StoredRows = field(default_factory=StoredRows)
     listed: Mapping[str, str] = field(default_factory=dict)
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether the table already equals the listing."""
-        return not self.upserted and not self.deleted
-
     def ended(self) -> Iterator[tuple[str, str]]:
         """Yields connector_identifier and stored content of each row that is not current any more."""
         for identifier in (*self.upserted, *self.deleted):

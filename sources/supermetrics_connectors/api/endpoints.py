@@ -236,9 +236,6 @@ class EndpointFetcher:
             SupermetricsUnauthorizedError: The API does not accept the key any more, so every further task would fail.
         """
         result = FetchResult(task, datetime.now(timezone.utc))
-        if reason := self._client.budget.reason:
-            result.break_off(reason)
-            return result
         try:
             self._execute(result)
         except SupermetricsUnauthorizedError:

@@ -93,10 +93,6 @@ class Spool:
                     entry.update({name: to_utc(entry[name]) for name in self._timestamps if name in entry})
                 yield entries
 
-    def close(self) -> None:
-        """Discards the entries."""
-        self._file.close()
-
 
 @dataclass
 class _Block:
