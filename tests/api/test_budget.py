@@ -11,18 +11,21 @@ def test_requests_end_where_the_reserved_share_begins() -> None:
     """Requests in flight count: each will have used one up."""
     budget = RequestBudget(0.2, workers=2)
     budget.update(100, 22)
-    with budget.reserve(), budget.reserve(), pytest.raises(BudgetReachedError), budget.reserve():
-        pass
-    budget.update(100, 20)
+    budget.reserve()
+    budget.reserve()
+    with pytest.raises(BudgetReachedError):
+        budget.reserve()
     assert (budget.available, budget.reserved) == (0, 20)
+    budget.update(100, 21)
+    budget.update(100, 20)
     assert budget.reason == "20 of 100 requests are left in this hour and 20 are reserved for listings"
 
 
 def test_without_a_known_limit_no_requests_are_reserved() -> None:
     """A 429 then ends the requests."""
     budget = RequestBudget(1.0, workers=2)
-    with budget.reserve():
-        budget.update(None, None)
+    budget.reserve()
+    budget.update(None, None)
     assert (budget.reason, budget.available) == ("", None)
 
 
@@ -41,5 +44,5 @@ def test_requests_can_be_stopped_for_another_reason() -> None:
     budget = RequestBudget(0.5, workers=2)
     budget.stop("the API is down")
     budget.stop("later")
-    with pytest.raises(BudgetReachedError, match="the API is down"), budget.reserve():
-        pass
+    with pytest.raises(BudgetReachedError, match="the API is down"):
+        budget.reserve()

@@ -264,7 +264,7 @@ def test_objects_with_the_token_hide_it() -> None:
     config = get_fun_spec(supermetrics_source)(**given)
     settings = clients.settings(**given)
     client, source = SupermetricsClient(settings), supermetrics_source(**given)
-    holders = [config, settings, client, client._auth, client._transport.session(), Fetcher(settings, str), source]
+    holders = [config, settings, client, client._transport.session(), Fetcher(settings, str), source]
     holders += [*source.resources.values(), settings.api_key, vars(settings), vars(client)]
     assert TOKEN not in "".join(f"{holder!r} {holder}" for holder in holders if not isinstance(holder, str))
     assert repr(settings.api_key) == "'***'"

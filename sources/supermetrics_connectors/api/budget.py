@@ -1,8 +1,6 @@
 """The part of the hourly rate limit that optional requests may use: a share is reserved for listings."""
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 DEFAULT_LIMIT = 5000
 """Requests an hour, where a response says how many are left but not of how many."""
@@ -24,7 +22,6 @@ class RequestBudget:
         self._listing_share = listing_share
         self._workers = workers
         self._lock = threading.Lock()
-        self._in_flight = 0
         self._stop_reason = ""
         self.limit = DEFAULT_LIMIT
         self.remaining: int | None = None
@@ -37,7 +34,7 @@ class RequestBudget:
     @property
     def available(self) -> int | None:
         """Optional requests that may still be made in this hour; None while that is unknown."""
-        return None if self.remaining is None else max(self.remaining - self._in_flight - self.reserved, 0)
+        return None if self.remaining is None else max(self.remaining - self.reserved, 0)
 
     @property
     def reason(self) -> str:
@@ -60,9 +57,8 @@ class RequestBudget:
         """Stops optional requests for another reason than the limit; the first reason stays."""
         self._stop_reason = self._stop_reason or reason
 
-    @contextmanager
-    def reserve(self) -> Iterator[None]:
-        """Reserves the optional request that is made in the block.
+    def reserve(self) -> None:
+        """Counts an optional request that is about to be made; later responses correct the number.
 
         Raises:
             BudgetReachedError: The request may not be made.
@@ -70,9 +66,5 @@ class RequestBudget:
         with self._lock:
             if reason := self.reason:
                 raise BudgetReachedError(reason)
-            self._in_flight += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._in_flight -= 1
+            if self.remaining is not None:
+                self.remaining -= 1

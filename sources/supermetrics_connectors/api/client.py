@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from requests import PreparedRequest, Response
-from requests.auth import AuthBase
 
-from ..credentials import ApiKey
 from ..documents.json_paths import render
 from ..documents.json_text import NotJsonError, RefusedJsonError, parse_json
 from ..exceptions import (
@@ -63,7 +61,7 @@ class SupermetricsClient:
         self.base_url = settings.base_url
         self.pause = Pause()
         self.budget = RequestBudget(settings.rate_limit_reserve, settings.workers)
-        self._auth = _BearerAuth(settings.api_key)
+        self._api_key = settings.api_key
         self._mask = KeyMask(settings.api_key)
         self._retrying = retrying(settings, self.pause)
         self._transport = Transport(settings.base_url, settings.request_timeout)
@@ -118,7 +116,7 @@ class SupermetricsClient:
             response = self._transport.session().get(
                 self.base_url + path,
                 params=params,
-                auth=self._auth,
+                auth=self._authorize,
                 allow_redirects=False,  # the API never redirects, and a token must not follow one elsewhere
                 stream=True,  # so that there is a head, with the request id, even if the body is cut short
             )
@@ -141,6 +139,11 @@ class SupermetricsClient:
             )
         self.budget.update(*(_count(response.headers.get(f"X-RateLimit-{name}")) for name in ("Limit", "Remaining")))
         return self._read(response, body, team_id)
+
+    def _authorize(self, request: PreparedRequest) -> PreparedRequest:
+        """Sets the header per request, because dlt logs the headers of a session at DEBUG."""
+        request.headers["Authorization"] = f"Bearer {self._api_key}"
+        return request
 
     def _body(self, response: Response) -> bytes | None:
         """Returns the body, unpacked; None if it is larger than the limit, packed or unpacked."""
@@ -196,24 +199,13 @@ class SupermetricsClient:
             description=(_text(error.get("description")) or "")[:2048] or None,
             request_id=_valid_request_id(meta.get("request_id")) or self._request_id(response),
             retry_after=read_retry_after(response.headers.get("Retry-After")),
-            key_source=self._auth.api_key.source if issubclass(kind, SupermetricsUnauthorizedError) else None,
+            key_source=self._api_key.source if issubclass(kind, SupermetricsUnauthorizedError) else None,
         )
 
     def _request_id(self, response: Response) -> str | None:
         """Returns the first valid request id of the headers; requests joins repeated headers with commas."""
         ids = self._mask.mask(response.headers.get("X-Request-Id", "")).split(",")
         return next(filter(None, (_valid_request_id(each.strip()) for each in ids)), None)
-
-
-class _BearerAuth(AuthBase):
-    """Sets the header per request: dlt logs session headers at DEBUG, and a repr must not show the token."""
-
-    def __init__(self, api_key: ApiKey) -> None:
-        self.api_key = api_key
-
-    def __call__(self, request: PreparedRequest) -> PreparedRequest:
-        request.headers["Authorization"] = f"Bearer {self.api_key}"
-        return request
 
 
 def _member(envelope: Any, name: str) -> Mapping[str, Any]:

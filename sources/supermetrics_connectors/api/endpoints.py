@@ -304,8 +304,8 @@ class EndpointFetcher:
         return read_log_page(result.task, self._get(result, params), self._column_names, self._settings.redact_secrets)
 
     def _get(self, result: FetchResult, params: Mapping[str, str]) -> ApiResponse:
-        with self._client.budget.reserve():
-            response = self._client.get(result.task.team_id, result.task.path, params)
+        self._client.budget.reserve()
+        response = self._client.get(result.task.team_id, result.task.path, params)
         result.http_status, result.request_id = response.status_code, response.request_id
         return response
 

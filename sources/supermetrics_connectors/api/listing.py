@@ -5,7 +5,7 @@ later pass through.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -140,8 +140,9 @@ def read_listing(
             refuse_nul(records)
         refuse_other_team(payload, team_id, "the response")
         read = [_read_connector(record, where, team_id, include_configs) for where, record in records.items()]
-        newest = _newest_by_identifier(read)
-        times = Counter(each.sent["connector_identifier"] for each in read)
+        times = Counter(each.identifier for each in read)
+        # of duplicates the newest, of equally new ones the last in the list
+        newest = {each.identifier: each for each in sorted(read, key=lambda each: each.updated_at)}
         configurations = {name: each.configuration for name, each in newest.items() if each.configuration}
         redacted = _redact(configurations) if redact_secrets and include_configs else None
         return Listing(
@@ -181,6 +182,14 @@ class _Received:
     record: Record
     configuration: "_Received | None" = None
 
+    @property
+    def identifier(self) -> str:
+        return str(self.sent["connector_identifier"])
+
+    @property
+    def updated_at(self) -> datetime:
+        return self.record.get("updated_at") or EARLIEST
+
 
 def _read_connector(value: Any, where: str, team_id: int, include_configs: bool) -> _Received:
     sent = check_object(value, where)
@@ -205,21 +214,6 @@ def _read_configuration(value: Any, where: str) -> _Received:
         raise UnexpectedError(f"Expected an object in {where}.configuration_json, {kind_of(document)} arrived")
     sent["configuration_json"] = write_json(document, f"{where}.configuration_json").decode()
     return _Received(sent, check_fields(sent, CONNECTOR_CONFIGURATIONS, where))
-
-
-def _newest_by_identifier(connectors: Iterable[_Received]) -> dict[str, _Received]:
-    """Returns the connectors by identifier; of duplicates the newest, of equally new ones the last in the list."""
-    newest: dict[str, _Received] = {}
-    for connector in connectors:
-        identifier = connector.sent["connector_identifier"]
-        rival = newest.get(identifier)
-        if rival is None or _updated_at(connector) >= _updated_at(rival):
-            newest[identifier] = connector
-    return newest
-
-
-def _updated_at(connector: _Received) -> datetime:
-    return connector.record.get("updated_at") or EARLIEST
 
 
 def _redact(configurations: dict[str, _Received]) -> dict[str, list[str]]:
