@@ -193,13 +193,9 @@ class _Received:
 
 def _read_connector(value: Any, where: str, team_id: int, include_configs: bool) -> _Received:
     sent = check_object(value, where)
-    identifier = sent.get("connector_identifier")
-    if not isinstance(identifier, str) or not identifier:
-        raise UnexpectedError(
-            f"Expected a non-empty string in {where}.connector_identifier, {kind_of(identifier)} arrived"
-        )
     refuse_other_team(sent, team_id, where)
-    where = f"{where} ({quoted(identifier)})"
+    if (identifier := sent.get("connector_identifier")) and isinstance(identifier, str):
+        where = f"{where} ({quoted(identifier)})"
     configuration = sent.pop("configuration", None)
     record = check_fields(sent, CONNECTORS, where)
     if not include_configs or configuration is None:
