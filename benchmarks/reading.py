@@ -7,8 +7,8 @@ import dlt
 import pyarrow as pa
 
 from supermetrics_connectors.specs import COMPARED_TABLES, CONNECTORS
-from supermetrics_connectors.tables.destinations.reader import read_tables
-from supermetrics_connectors.tables.destinations.sql_reader import SqlReader
+from supermetrics_connectors.tables.destinations.reader import Reader
+from supermetrics_connectors.tables.destinations.stored import read_tables
 from supermetrics_connectors.tables.target import Target
 from supermetrics_loader.run.pipeline import SCHEMA, make_pipeline
 
@@ -18,7 +18,7 @@ def main(teams: int) -> None:
     pipeline = make_pipeline("supermetrics")
     pipeline.activate()
     team_ids = list(range(1, teams + 1))
-    reader = SqlReader(Target(pipeline, dlt.Schema(SCHEMA), {}))
+    reader = Reader(Target(pipeline, dlt.Schema(SCHEMA), {}))
     began = time.perf_counter()
     tables = read_tables(reader, COMPARED_TABLES, team_ids)
     seconds = time.perf_counter() - began

@@ -24,8 +24,9 @@ from .records import parse_timestamp, to_utc
 from .settings import Settings, resolve
 from .specs import CONNECTOR_CONFIGURATIONS, CONNECTORS, SNAPSHOT_COLUMN, TABLES
 from .tables.changes_view import changes_query, create_view
-from .tables.destinations import choose_strategy, open_delta_table
+from .tables.destinations import choose_strategy
 from .tables.destinations.databases import refuse_ambiguous_name
+from .tables.destinations.delta import open_delta_tables, open_files
 from .tables.destinations.reader import MissingTableError
 from .tables.destinations.strategy import DestinationStrategy, TeamLocks
 from .tables.failures import team_syncs_resource
@@ -72,7 +73,8 @@ __all__ = [
     "choose_strategy",
     "compare_json",
     "create_view",
-    "open_delta_table",
+    "open_delta_tables",
+    "open_files",
     "own_sync_rows",
     "parse_duration",
     "parse_json",

@@ -20,7 +20,7 @@ import pytest
 
 from supermetrics_connectors.api import logs
 from supermetrics_connectors.exceptions import SupermetricsConfigurationError
-from supermetrics_connectors.tables.destinations import STRATEGIES, sql_reader
+from supermetrics_connectors.tables.destinations import STRATEGIES, reader
 from supermetrics_connectors.tables.destinations.modes import MIRROR, UPSERT
 from supermetrics_loader.read.changes import read_changes
 from supermetrics_loader.read.diff import compare_versions
@@ -744,7 +744,7 @@ def test_optional_tables_are_kept_equal_to_the_api(
 @pytest.mark.parametrize("place", WAREHOUSES or ["sqlite"], indirect=True)
 def test_stored_rows_are_read_in_parts(place: Place, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where dlt converts rows to Arrow, so that a column without values in a part has no type (SQLite)."""
-    monkeypatch.setattr(sql_reader, "CHUNK_ROWS", 2)
+    monkeypatch.setattr(reader, "CHUNK_ROWS", 2)
     for name in "ab":
         sandbox.add_connector(TEAM, name, configuration=configuration(name=name))
     place.load(sandbox)

@@ -16,7 +16,7 @@ from dlt.common.runtime.collector import NullCollector
 
 from supermetrics_connectors import supermetrics_source
 from supermetrics_connectors.specs import CONNECTORS
-from supermetrics_connectors.tables.destinations.sql_reader import SqlReader
+from supermetrics_connectors.tables.destinations.reader import Reader
 from supermetrics_connectors.tables.target import Target
 from supermetrics_loader.run.load import LoadFailedError
 from tests.helpers.destinations import Place, destination_at
@@ -148,7 +148,7 @@ def test_postgres_drops_the_connection_between_two_reads(postgres: Customer) -> 
     """The query runs again over another connection."""
     pipeline = postgres.place.pipeline(dataset=postgres.dataset)
     schema = supermetrics_source([TEAM], postgres.sandbox.token).schema
-    reader = SqlReader(Target(pipeline, schema, {}))
+    reader = Reader(Target(pipeline, schema, {}))
     with reader.connected() as client:
         before = list(reader.rows(CONNECTORS, CONNECTORS.key, [TEAM, OTHER]))
         ((process,),) = client.sql_client.execute_sql("SELECT pg_backend_pid()")

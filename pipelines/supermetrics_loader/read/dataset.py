@@ -2,15 +2,12 @@
 
 import re
 import shlex
-from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import cached_property
-from pathlib import Path
 from typing import Any, NamedTuple
 
-import duckdb
 import pyarrow as pa
 import pyarrow.dataset as arrow_dataset
 import sqlglot
@@ -31,7 +28,8 @@ from supermetrics_connectors.interface import (
     SupermetricsConfigurationError,
     changes_query,
     choose_strategy,
-    open_delta_table,
+    open_delta_tables,
+    open_files,
     parse_json,
     to_utc,
     use_utc,
@@ -58,32 +56,34 @@ class QueryResult(NamedTuple):
     rows: Sequence[Sequence[Any]]
 
 
-class Dataset(ABC):
+class Dataset:
     """A dataset that is open for reading.
 
     Attributes:
         name: Its name.
         location: Its destination, without credentials.
         dialect: sqlglot's name of its SQL, such as `duckdb` or `postgres`.
+        strategy: How the dataset is written.
         is_guarded: Whether the session itself refuses writes.
     """
 
-    is_guarded = True
-
-    def __init__(self, name: str, location: str, dialect: str, strategy: DestinationStrategy) -> None:
-        self.name, self.location, self.dialect = name, location, dialect
-        self._strategy = strategy
+    def __init__(self, name: str, client: SqlClientBase[Any], location: str, strategy: DestinationStrategy) -> None:
+        self.name, self.location, self.strategy = name, location, strategy
+        self.dialect = client.capabilities.sqlglot_dialect or ""
+        self._client = client
         self._columns: dict[str, list[str]] = {}
+        is_file = isinstance(client.credentials, DuckDbCredentials)
+        self.is_guarded = is_file or self.dialect in ("postgres", "sqlite", "mysql")
+        self._set_up()
 
-    @abstractmethod
     def table(self, name: str) -> str:
         """The qualified name of a table, as SQL."""
+        return self._client.make_qualified_table_name(name)
 
-    @abstractmethod
     def column(self, name: str) -> str:
         """The quoted name of a column, as SQL."""
+        return self._client.escape_column_name(name)
 
-    @abstractmethod
     def query(self, sql: str, *values: Any) -> QueryResult:
         """Answers a query.
 
@@ -94,19 +94,29 @@ class Dataset(ABC):
         Raises:
             MissingTableError: A table does not exist.
         """
+        sql = _PARAMETER.sub(r"\\:", sql) if self.dialect in ("sqlite", "mysql") else sql
+        try:
+            with self._client.execute_query(sql, *values) as cursor:
+                return QueryResult(_column_names(cursor.native_cursor), cursor.fetchall())
+        except DatabaseUndefinedRelation as error:
+            raise MissingTableError(str(error)) from None
 
     @property
     def how_to_open(self) -> str:
         """How another program opens the data; "" if this module knows no command for it."""
-        return ""
+        file = database_file(self._client.credentials, self.name)
+        if not file:
+            return ""
+        program = "sqlite3 -readonly" if self.dialect == "sqlite" else "duckdb -readonly"
+        return f"{program} {shlex.quote(str(file))}"
 
     def json_text(self, column: str) -> str:
         """SQL for a JSON column as text, which keeps every digit of its numbers."""
-        return self._strategy.json_text.format(column)
+        return self.strategy.json_text.format(column)
 
     def json_constant(self, text: str) -> str:
         """SQL for a constant of the type of JSON columns."""
-        return self._strategy.json_constant.format(text)
+        return self.strategy.json_constant.format(text)
 
     def columns(self, table: str) -> list[str]:
         """The table's columns in the destination, in lower case; empty if the table does not exist."""
@@ -177,49 +187,10 @@ class Dataset(ABC):
         """
         try:
             return self.query(self._qualified(sql))
-        except (DatabaseException, MissingTableError, duckdb.Error) as error:
+        except (DatabaseException, MissingTableError) as error:
             raise QueryError(str(error).strip()) from None
 
-    def _qualified(self, sql: str) -> str:
-        return sql
-
-
-class SqlDataset(Dataset):
-    """Tables of a database."""
-
-    def __init__(self, name: str, client: SqlClientBase[Any], location: str, strategy: DestinationStrategy) -> None:
-        super().__init__(name, location, client.capabilities.sqlglot_dialect or "", strategy)
-        self._client = client
-        self._set_up()
-
-    def table(self, name: str) -> str:
-        """See `Dataset`."""
-        return self._client.make_qualified_table_name(name)
-
-    def column(self, name: str) -> str:
-        """See `Dataset`."""
-        return self._client.escape_column_name(name)
-
-    def query(self, sql: str, *values: Any) -> QueryResult:
-        """See `Dataset`."""
-        try:
-            with self._client.execute_query(self._literal_colons(sql), *values) as cursor:
-                return QueryResult(_column_names(cursor.native_cursor), cursor.fetchall())
-        except DatabaseUndefinedRelation as error:
-            raise MissingTableError(str(error)) from None
-
-    @property
-    def how_to_open(self) -> str:
-        """See `Dataset`."""
-        file = database_file(self._client.credentials, self.name)
-        if not file:
-            return ""
-        program = "sqlite3 -readonly" if self.dialect == "sqlite" else "duckdb -readonly"
-        return f"{program} {shlex.quote(str(file))}"
-
     def _set_up(self) -> None:
-        is_file = isinstance(self._client.credentials, DuckDbCredentials)
-        self.is_guarded = is_file or self.dialect in ("postgres", "sqlite", "mysql")
         statements = {
             "duckdb": ["SET TimeZone = 'UTC'", "SET python_enable_replacements = false"],
             "sqlite": ["PRAGMA query_only = ON"],
@@ -231,9 +202,6 @@ class SqlDataset(Dataset):
         except DatabaseUndefinedRelation:  # MariaDB's databases are the datasets
             raise NothingLoadedError(self.name, self.location) from None
 
-    def _literal_colons(self, sql: str) -> str:
-        return _PARAMETER.sub(r"\\:", sql) if self.dialect in ("sqlite", "mysql") else sql
-
     def _qualified(self, sql: str) -> str:
         """ClickHouse has no schemas: dlt writes the dataset into each table's name."""
         if self.dialect != "clickhouse":
@@ -244,62 +212,6 @@ class SqlDataset(Dataset):
                 name = sqlglot.to_table(self.table(table.name), dialect=self.dialect)
                 table.replace(expressions.alias_(name, table.alias_or_name, table=True))
         return tree.sql(dialect=self.dialect)
-
-
-class FilesDataset(Dataset):
-    """Tables in files, read by DuckDB: dlt would read them by extensions that DuckDB has to download."""
-
-    def __init__(self, client: FilesystemClient, location: str, strategy: DestinationStrategy) -> None:
-        super().__init__(client.dataset_name, location, "duckdb", strategy)
-        self._client = client
-        self._connection = duckdb.connect()
-        self._schema = self.column(self.name)
-        self._connection.execute(f"CREATE SCHEMA {self._schema}; USE {self._schema}")
-        self._connection.execute("SET TimeZone = 'UTC'; SET python_enable_replacements = false")
-        # pushed down, a comparison of texts meets Delta's statistics, which have another Arrow layout, and fails
-        self._connection.execute("SET disabled_optimizers = 'filter_pushdown'")
-        self.add(LOADS, self._loads())
-
-    def add(self, name: str, files: Any) -> None:
-        """Adds a table.
-
-        Args:
-            name: Its name.
-            files: What DuckDB can scan: an Arrow table or dataset, or a relation.
-        """
-        self._connection.register(f"files_of_{name}", files)
-        self._connection.execute(f"CREATE VIEW {self.table(name)} AS FROM files_of_{name}")
-
-    def table(self, name: str) -> str:
-        """See `Dataset`."""
-        return f"{self._schema}.{name}"
-
-    def column(self, name: str) -> str:
-        """See `Dataset`."""
-        return f'"{name}"'
-
-    def query(self, sql: str, *values: Any) -> QueryResult:
-        """See `Dataset`."""
-        if CHANGES_VIEW in sql.lower():
-            self._add_changes_view()
-        try:
-            cursor = self._connection.execute(sql.replace("%s", "?") if values else sql, values)
-        except duckdb.CatalogException as error:
-            raise MissingTableError(str(error)) from None
-        return QueryResult([column[0] for column in cursor.description or ()], cursor.fetchall())
-
-    def close(self) -> None:
-        """Closes DuckDB."""
-        self._connection.close()
-
-    def _add_changes_view(self) -> None:
-        with suppress(duckdb.Error):  # it exists, or a table of a history does not
-            self._connection.execute(f"CREATE VIEW {self.table(CHANGES_VIEW)} AS {self.changes_query}")
-
-    def _loads(self) -> pa.Table:
-        """`_dlt_loads` as in a database: dlt writes one file per completed load package, named after its load id."""
-        load_ids = [Path(file).stem.rpartition("__")[2] for file in _files(self._client, LOADS, ".jsonl")]
-        return pa.table({"load_id": pa.array(load_ids, pa.string()), "status": [0] * len(load_ids)})
 
 
 @contextmanager
@@ -321,7 +233,7 @@ def open_dataset(destination: Any, dataset: str, *, allow_snapshots: bool = Fals
     named = named_dataset(target, dataset)
     client: Any = named.destination_client
     if isinstance(client, FilesystemClient):
-        with client, closing(_open_files(client, target, dataset)) as data:
+        with client, _open_files(client, target, dataset) as data:
             yield _checked(data, allow_snapshots)
         return
     location = str(client.config)
@@ -337,30 +249,29 @@ def open_dataset(destination: Any, dataset: str, *, allow_snapshots: bool = Fals
         credentials.query = {**(credentials.query or {}), "options": f"{options} -cdefault_transaction_read_only=on"}
     strategy = choose_strategy(target, snapshot=allow_snapshots, capabilities=client.capabilities)
     with sql_client:
-        yield _checked(SqlDataset(dataset, sql_client, location, strategy), allow_snapshots)
+        yield _checked(Dataset(dataset, sql_client, location, strategy), allow_snapshots)
 
 
-def _open_files(client: FilesystemClient, target: Any, dataset: str) -> FilesDataset:
+@contextmanager
+def _open_files(client: FilesystemClient, target: Any, dataset: str) -> Iterator[Dataset]:
     """The Delta tables of a dataset, or else its plain files."""
     location = client.make_remote_url(client.dataset_path)
-    # looked for by dlt's own client of the files: delta-rs has settings of its own for buckets, and waits for minutes
-    logs = {name: client.pathlib.join(client.get_table_dir(name), "_delta_log") for name in TABLES}
-    deltas = [str(name) for name, log in logs.items() if client.fs_client.exists(log)]
-    plain = {} if deltas else {name: files for name in TABLES if (files := _files(client, name, ".parquet"))}
-    if not deltas and not plain:
+    deltas = open_delta_tables(client, TABLES)
+    tables = {name: table.to_pyarrow_dataset() for name, table in deltas.items()}
+    tables = tables or {name: _parquet(client.fs_client, files) for name in TABLES if (files := _files(client, name))}
+    if not tables:
         raise NothingLoadedError(dataset, location)
     strategy = choose_strategy(target, "delta" if deltas else None, snapshot=not deltas)
-    data = FilesDataset(client, location, strategy)
-    for name in deltas:
-        data.add(name, open_delta_table(client, name).to_pyarrow_dataset())
-    for name, files in plain.items():
-        data.add(name, _parquet(client.fs_client, files))
-    return data
+    with open_files(client, tables) as database:
+        data = Dataset(client.dataset_name, database.sql_client, location, strategy)
+        with suppress(MissingTableError):  # a table of a history
+            data.query(f"CREATE VIEW {data.table(CHANGES_VIEW)} AS {data.changes_query}")
+        yield data
 
 
-def _files(client: FilesystemClient, table: str, suffix: str) -> list[str]:
+def _files(client: FilesystemClient, table: str) -> list[str]:
     with suppress(FileNotFoundError, DestinationUndefinedEntity):
-        return [file for file in client.list_table_files(table) if file.endswith(suffix)]
+        return [file for file in client.list_table_files(table) if file.endswith(".parquet")]
     return []
 
 

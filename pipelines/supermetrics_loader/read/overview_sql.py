@@ -3,10 +3,8 @@
 from collections.abc import Callable, Collection
 from typing import Any
 
-from supermetrics_connectors.interface import choose_strategy
-
 from ..run.pipeline import make_destination, named_dataset
-from .dataset import SqlDataset, open_dataset
+from .dataset import open_dataset
 from .errors import ReadError
 from .overview import HOST, HOST_PLACEHOLDER, LOG_DAYS, OVERVIEW_COLUMNS, PORT, USER
 
@@ -37,15 +35,12 @@ def create_overview_view(destination: Any, dataset: str) -> str:
     with open_dataset(destination, dataset) as data:
         data.require("connectors")
         view = data.table(OVERVIEW_VIEW)
-        if not isinstance(data, SqlDataset) or data.dialect not in _FACTS:
+        if data.strategy.table_format or data.dialect not in _FACTS:  # of files, DuckDB has no place for a view
             raise ReadError(f"The view is for DuckDB and PostgreSQL, not for {data.location}: use `overview`.")
         if data.columns(OVERVIEW_VIEW) not in ([], list(OVERVIEW_COLUMNS)):
             raise ReadError(f"{view} exists with other columns, and is left alone. Rename it first.")
-        dialect, tables = data.dialect, data.tables
-    target = make_destination(destination)
-    reader = named_dataset(target, dataset)
-    strategy = choose_strategy(target, capabilities=reader.destination_client.capabilities)
-    with reader.sql_client as client:
+        dialect, tables, strategy = data.dialect, data.tables, data.strategy
+    with named_dataset(make_destination(destination), dataset).sql_client as client:
         sql = overview_query(dialect, lambda table: strategy.view_table_name(client, table), tables)
         strategy.create_view(client, OVERVIEW_VIEW, _POSTGRES_TYPES, sql)
     return view

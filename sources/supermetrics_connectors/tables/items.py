@@ -71,8 +71,8 @@ def history_items(run: Run, spec: TableSpec, rows: list[Record], ended: list[Rec
         rewritten = run.strategy.ended_versions(run.reader, spec, ids, run.boundary)
         if rewritten is not None:
             ended = []
-            if rewritten.num_rows:
-                yield from marked(run, spec, rewritten, run.strategy.hints(spec, run.mode(spec), run.boundary_hint))
+            for table in rewritten:
+                yield from marked(run, spec, table, run.strategy.hints(spec, run.mode(spec), run.boundary_hint))
     yield from items(run, spec, rows + ended)
 
 

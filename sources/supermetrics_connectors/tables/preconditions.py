@@ -134,8 +134,7 @@ def check(run: Run, declared: DeclaredTables) -> None:
         _refuse_mixture(run)
         if run.is_compared:
             _refuse_lost_keys(run, run.target)
-        if client is not None:
-            run.strategy.check_tables(client.sql_client, run.target)
+        run.strategy.check_tables(client.sql_client, run.target)
         run.read()
     if run.is_compared:
         _refuse_duplicates(run)
@@ -295,7 +294,7 @@ def _other_sources_of_the_run() -> Iterator[Any]:
 
 def _refuse_new_row_ids(run: Run) -> None:
     """With `add_dlt_id`, dlt adds a column without nulls to a table whose rows have no value for it."""
-    stored = run.reader.columns()
+    stored = run.reader.columns
     tables = sorted(name for name in run.selected if name in stored and "_dlt_id" not in stored[name])
     if tables and adds_dlt_id():
         raise SupermetricsConfigurationError(

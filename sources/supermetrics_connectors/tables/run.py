@@ -21,7 +21,8 @@ from ..specs import (
 )
 from .destinations import choose_strategy
 from .destinations.modes import WriteMode
-from .destinations.reader import AmongValues, MissingTableError, Reader, StoredTable, read_tables
+from .destinations.reader import AmongValues, MissingTableError, Reader
+from .destinations.stored import StoredTable, read_tables
 from .destinations.strategy import DestinationStrategy
 from .staging import separate_staging_dataset
 from .target import CHANGES_COLUMNS, CHANGES_VIEW, Target, running_pipeline
@@ -125,7 +126,7 @@ class Run:
         """The dlt data types of the table's columns at the destination, in lower case; empty for no such table."""
         if self.target is None or spec.name in self.dropped:
             return {}
-        return self.reader.columns().get(spec.name, {})
+        return self.reader.columns.get(spec.name, {})
 
     def known_columns(self, spec: TableSpec) -> Mapping[str, Any]:
         """The columns of a table in the schema of the running source, by name."""
@@ -151,12 +152,12 @@ class Run:
     @property
     def has_tables(self) -> bool:
         """Whether the dataset has any of the source's tables."""
-        return self.target is not None and not TABLES.keys().isdisjoint(self.reader.columns())
+        return self.target is not None and not TABLES.keys().isdisjoint(self.reader.columns)
 
     @property
     def has_changes_view(self) -> bool:
         """Whether the view `connector_changes` is known to exist; a role may not see that it does."""
-        return self.is_compared and tuple(self.reader.columns().get(CHANGES_VIEW, ())) == CHANGES_COLUMNS
+        return self.is_compared and tuple(self.reader.columns.get(CHANGES_VIEW, ())) == CHANGES_COLUMNS
 
     @property
     def has_duplicates(self) -> bool:

@@ -8,7 +8,7 @@ from dlt.common.destination import Destination, DestinationCapabilitiesContext
 
 from ...exceptions import SupermetricsConfigurationError
 from .databases import EXACT_TEXT, DuckDbStrategy, PostgresStrategy, ReplaceViewStrategy, SqlalchemyStrategy
-from .delta_strategy import DeltaStrategy
+from .delta import DeltaStrategy
 from .modes import SNAPSHOT
 from .strategy import DestinationStrategy
 
@@ -94,18 +94,3 @@ def _merge_strategies(capabilities: DestinationCapabilitiesContext | None) -> se
     if capabilities is None and DestinationCapabilitiesContext in container:
         capabilities = container[DestinationCapabilitiesContext]
     return set(capabilities.supported_merge_strategies or ()) if capabilities else set()
-
-
-def open_delta_table(client: Any, name: str) -> Any:
-    """Opens a Delta table of a dataset as `deltalake.DeltaTable`.
-
-    Args:
-        client: dlt's client of the dataset's files.
-        name: The table's name.
-
-    Raises:
-        MissingTableError: The table does not exist.
-    """
-    from .delta import open_table  # noqa: PLC0415 - deltalake is installed where it is needed
-
-    return open_table(client, name)

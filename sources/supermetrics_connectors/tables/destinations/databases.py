@@ -8,7 +8,6 @@ from typing import Any
 from ...exceptions import SupermetricsConfigurationError
 from ..target import Target
 from .reader import Reader
-from .sql_reader import SqlReader
 from .strategy import DestinationStrategy, TeamLocks
 
 EXACT_TEXT = "x-exact-text"
@@ -165,7 +164,7 @@ class SqlalchemyStrategy(DestinationStrategy):
 
     def reader(self, target: Target) -> Reader:
         """See `DestinationStrategy`. SQLAlchemy would need the grant SHOW VIEW to look up a view on MariaDB."""
-        return SqlReader(target, self.json_text, finds_views=False)
+        return Reader(target, self.json_text, finds_views=False)
 
     def locks(self, client: Any) -> TeamLocks | None:
         """See `DestinationStrategy`."""

@@ -1,6 +1,6 @@
 """What the source needs to know about a destination, as one object."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,7 +12,6 @@ from ...specs import HISTORIES, TableSpec
 from ..target import Target
 from .modes import APPEND, MIRROR, WriteMode
 from .reader import MissingTableError, Reader
-from .sql_reader import SqlReader
 
 MODE_HINT = "x-write-mode"
 """Hint of a table: the write disposition that the source has set, as opposed to one that a user sets."""
@@ -100,11 +99,11 @@ class DestinationStrategy:
 
     def reader(self, target: Target) -> Reader:
         """Reads the tables of a target."""
-        return SqlReader(target, self.json_text)
+        return Reader(target, self.json_text)
 
     def ended_versions(
         self, reader: Reader, spec: TableSpec, version_ids: Sequence[str], at: datetime
-    ) -> pa.Table | None:
+    ) -> Iterable[pa.Table] | None:
         """The stored current versions with these ids and with their end, to be written again.
 
         Args:
@@ -139,7 +138,7 @@ class DestinationStrategy:
         Returns:
             The number of connectors whose current rows were deleted, to be written by the next run.
         """
-        reader = SqlReader(target, self.json_text)
+        reader = self.reader(target)
         with reader.connected():
             for spec in HISTORIES:
                 with suppress(MissingTableError):
