@@ -143,7 +143,7 @@ def _listings(settings: Settings) -> Iterator[ListingBatch]:
     declared = preconditions.declared_tables()
     run = Run.current(settings, declared.names, declared.selected)
     preconditions.check(run, declared)
-    logger.info("Write mode %s: %s", run.strategy.write_mode.name, run.strategy.reason)
+    logger.info("Write mode %s: %s", run.strategy.mode.name, run.strategy.reason)
     optional = OptionalTables(run) if selected_endpoints(settings) else None
     on_progress = _progress(len(settings.team_ids))
     with closing(Fetcher(settings, column_name())) as fetcher:
@@ -182,7 +182,7 @@ def connectors(batch: ListingBatch) -> Iterator[Any]:
 
 def connector_versions(batch: ListingBatch) -> Iterator[Any]:
     """One row per state of a connector's record; the current state has no `_dlt_valid_to`."""
-    if batch.run.strategy.write_mode.has_histories:
+    if batch.run.strategy.mode.is_compared:
         rows = list(new_version_rows(batch, CONNECTOR_VERSIONS))
         ended = list(ended_version_rows(batch, CONNECTOR_VERSIONS))
         yield from history_items(batch.run, CONNECTOR_VERSIONS, rows, ended)
@@ -190,7 +190,7 @@ def connector_versions(batch: ListingBatch) -> Iterator[Any]:
 
 def connector_configurations(batch: ListingBatch) -> Iterator[Any]:
     """One row per version of a configuration; the current version has no `_dlt_valid_to`."""
-    if batch.run.strategy.write_mode.has_histories or batch.run.settings.include_configs:
+    if batch.run.strategy.mode.is_compared or batch.run.settings.include_configs:
         rows = with_changed_paths(batch, list(new_version_rows(batch, CONNECTOR_CONFIGURATIONS)))
         ended = list(ended_version_rows(batch, CONNECTOR_CONFIGURATIONS))
         yield from history_items(batch.run, CONNECTOR_CONFIGURATIONS, rows, ended)

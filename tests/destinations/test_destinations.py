@@ -21,7 +21,7 @@ import pytest
 from supermetrics_connectors.api import logs
 from supermetrics_connectors.exceptions import SupermetricsConfigurationError
 from supermetrics_connectors.tables.destinations import STRATEGIES, reader
-from supermetrics_connectors.tables.destinations.modes import MIRROR, UPSERT
+from supermetrics_connectors.tables.destinations.modes import MIRROR, SNAPSHOT, UPSERT
 from supermetrics_loader.read.changes import read_changes
 from supermetrics_loader.read.diff import compare_versions
 from supermetrics_loader.read.errors import NothingLoadedError
@@ -669,7 +669,7 @@ def test_strategies_match_the_capabilities_of_dlt_s_destinations(name: str) -> N
     if capabilities.merge_strategies_selector:
         table: Any = {"name": "connectors", "table_format": strategy.table_format}
         supported = set(capabilities.merge_strategies_selector(sorted(supported), table_schema=table))
-    needed: dict[Any, set[str]] = {MIRROR: {"delete-insert", "scd2"}, UPSERT: {"upsert"}, None: set()}
+    needed: dict[Any, set[str]] = {MIRROR: {"delete-insert", "scd2"}, UPSERT: {"upsert"}, SNAPSHOT: set()}
     assert needed[strategy.mode] <= supported
     if strategy.mode is not MIRROR:
         assert "scd2" not in supported, "dlt has learned SCD2 there: use it"

@@ -139,7 +139,7 @@ def _load(pipeline: dlt.Pipeline, recorder: RunRecorder) -> LoadInfo:
         pipeline.normalize()
         held.verify()
         info: LoadInfo = _LOAD_RETRIES(lambda: pipeline.load(raise_on_failed_jobs=True))
-    if client is not None and strategy.write_mode.is_compared and not recorder.has_changes_view:
+    if client is not None and strategy.mode.is_compared and not recorder.has_changes_view:
         with pipeline.sql_client() as view_client:  # SQLite attaches the dataset's file when it connects
             create_view(view_client, strategy, Target.of_pipeline(pipeline))
     if recorder.has_duplicates:

@@ -5,6 +5,7 @@ The view is one SELECT over the two histories, so an interrupted load can neithe
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from dlt.destinations.exceptions import DatabaseException, DatabaseUndefinedRelation
@@ -49,20 +50,6 @@ def changes_query(
     )
 
 
-def changes_view_columns(client: Any, name: str = CHANGES_VIEW) -> list[str] | None:
-    """The columns of whatever has the view's name in a dataset, in lower case; None where there is nothing to read.
-
-    Args:
-        client: dlt's SQL client of the dataset, connected.
-        name: The view's name.
-    """
-    try:
-        with client.execute_query(f"SELECT * FROM {client.make_qualified_table_name(name)} WHERE 1 = 0") as cursor:  # noqa: S608 - our own names
-            return [column.lower() for column in cursor.columns_schema]
-    except DatabaseUndefinedRelation:
-        return None
-
-
 def create_view(client: Any, strategy: DestinationStrategy, target: Target, *, replaces: bool = False) -> bool:
     """Creates `connector_changes` where it does not exist. A view or table of the user's is left alone.
 
@@ -77,12 +64,13 @@ def create_view(client: Any, strategy: DestinationStrategy, target: Target, *, r
     Returns:
         Whether the view exists now and is ours.
     """
-    if not strategy.write_mode.is_compared:
+    if not strategy.mode.is_compared:
         return False
     name = target.table(CHANGES_VIEW)
     try:
-        if (existing := changes_view_columns(client, name)) is not None:
-            is_ours = existing == list(CHANGES_COLUMNS)
+        with suppress(DatabaseUndefinedRelation):
+            with client.execute_query(f"SELECT * FROM {client.make_qualified_table_name(name)} WHERE 1 = 0") as cursor:  # noqa: S608 - our own names
+                is_ours = [column.lower() for column in cursor.columns_schema] == [*CHANGES_COLUMNS]
             if not is_ours:
                 logger.info("%s is not a view of this source and is left alone; `changes` needs no view", name)
             if not is_ours or not replaces:
@@ -92,16 +80,10 @@ def create_view(client: Any, strategy: DestinationStrategy, target: Target, *, r
             client.escape_column_name,
             strategy.json_constant.format,
         )
-        return strategy.create_view(client, name, {column: _postgres_type(column) for column in CHANGES_COLUMNS}, sql)
+        return strategy.create_view(client, name, CHANGES_COLUMNS, sql)
     except DatabaseException as error:
         logger.warning("The view %s cannot be created; `changes` needs no view: %s", name, type(error).__name__)
         return False
-
-
-def _postgres_type(column: str) -> str:
-    if column.startswith("paths_"):
-        return "jsonb"
-    return {"team_id": "bigint", "baseline": "boolean"}.get(column, "timestamptz" if column.endswith("_at") else "text")
 
 
 def create_changes_view(pipeline: Any, schema_name: str | None = None) -> bool:

@@ -28,6 +28,6 @@ def team_syncs_resource(rows: list[Record], settings: Settings) -> DltResource:
     )
     def team_syncs() -> Iterator[Any]:
         run = Run.current(settings, {}, frozenset({TEAM_SYNCS.name}))
-        yield from items(run, TEAM_SYNCS, rows, mode=run.strategy.write_mode)
+        yield from items(run, TEAM_SYNCS, rows, mode=run.strategy.mode)
 
     return team_syncs.apply_hints(additional_table_hints={TABLE_HINT: TEAM_SYNCS.name})

@@ -305,7 +305,7 @@ def _refuse_new_row_ids(run: Run) -> None:
 
 def _refuse_duplicates(run: Run) -> None:
     """An upsert changes every copy of a row, so duplicates would stay."""
-    if run.strategy.write_mode.stages_ended_versions:
+    if run.strategy.mode.has_scd2:
         return
     stored = run.stored(CONNECTORS)
     repeated = [spec.name for spec in HISTORIES if spec.name in run.selected and run.stored(spec).has_repeated_versions]

@@ -85,7 +85,7 @@ class Run:
     @property
     def is_compared(self) -> bool:
         """Whether listings are compared with stored rows: not for snapshots, and not without a destination."""
-        return self.target is not None and self.strategy.write_mode.is_compared
+        return self.target is not None and self.strategy.mode.is_compared
 
     @cached_property
     def reader(self) -> Reader:
@@ -157,7 +157,7 @@ class Run:
     @property
     def has_changes_view(self) -> bool:
         """Whether the view `connector_changes` is known to exist; a role may not see that it does."""
-        return self.is_compared and tuple(self.reader.columns.get(CHANGES_VIEW, ())) == CHANGES_COLUMNS
+        return self.is_compared and [*self.reader.columns.get(CHANGES_VIEW, ())] == [*CHANGES_COLUMNS]
 
     @property
     def has_duplicates(self) -> bool:
@@ -209,7 +209,7 @@ class Run:
         Rows of a table that holds none of these teams have new keys, and so have syncs, unless they correct others.
         """
         if spec is TEAM_SYNCS:
-            return self.strategy.write_mode if self.corrected_syncs else self.strategy.mode_for_new_syncs()
+            return self.strategy.mode if self.corrected_syncs else self.strategy.mode_for_new_syncs()
         if spec in COMPARED_TABLES and self.stored(spec).is_empty:
             return self.strategy.mode_for_new_keys()
-        return self.strategy.write_mode
+        return self.strategy.mode

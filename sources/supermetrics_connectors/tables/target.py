@@ -20,20 +20,20 @@ TABLE_HINT = "x-supermetrics-table"
 """Hint of a resource and its table: the specification, whatever the user calls resource and table."""
 
 CHANGES_VIEW = "connector_changes"
-CHANGES_COLUMNS = (
-    "team_id",
-    "connector_identifier",
-    "change",
-    "detected_at",
-    "baseline",
-    "name",
-    "updated_at",
-    "previous_updated_at",
-    "paths_added",
-    "paths_removed",
-    "paths_changed",
-)
-"""The columns of the view, in order."""
+CHANGES_COLUMNS = {
+    "team_id": "bigint",
+    "connector_identifier": "text",
+    "change": "text",
+    "detected_at": "timestamptz",
+    "baseline": "boolean",
+    "name": "text",
+    "updated_at": "timestamptz",
+    "previous_updated_at": "timestamptz",
+    "paths_added": "jsonb",
+    "paths_removed": "jsonb",
+    "paths_changed": "jsonb",
+}
+"""The columns of the view, in order, with their types in PostgreSQL."""
 
 
 def running_pipeline() -> Any:

@@ -23,9 +23,9 @@ STRATEGIES: dict[str, DestinationStrategy] = {
     "sqlalchemy": SqlalchemyStrategy(table_hints={EXACT_TEXT: True}),
     "filesystem, delta": DeltaStrategy(),
     "filesystem, iceberg": DestinationStrategy(
-        mode=None, reason="dlt deletes no rows of Iceberg tables", table_format="iceberg"
+        mode=SNAPSHOT, reason="dlt deletes no rows of Iceberg tables", table_format="iceberg"
     ),
-    "filesystem": DestinationStrategy(mode=None, reason="plain files can only be added to"),
+    "filesystem": DestinationStrategy(mode=SNAPSHOT, reason="plain files can only be added to"),
     "clickhouse": ReplaceViewStrategy(sorts_histories=True),
     # Text in a file stays text in a JSON column of BigQuery and a VARIANT of Snowflake, where no path finds anything.
     # Clustering by team makes reading some teams cheaper: BigQuery bills what is scanned.
@@ -63,7 +63,7 @@ def choose_strategy(
     name, strategy = _find_strategy(destination, table_format, capabilities)
     if snapshot:
         return replace(strategy, mode=SNAPSHOT, reason="snapshots were requested", appends_new_keys=False)
-    if strategy.mode is None:
+    if strategy.mode is SNAPSHOT:
         raise SupermetricsConfigurationError(
             f"The destination {name!r} cannot hold the connectors as the API lists them: {strategy.reason}. "
             "Set table_format='delta' (--table-format delta) for Delta tables, choose a database such as duckdb or "
@@ -86,7 +86,7 @@ def _find_strategy(
     if {"delete-insert", "scd2"} <= _merge_strategies(capabilities):
         return names[0], DestinationStrategy(file_format=None)
     reason = "dlt has neither SCD2 nor another way to keep history there"
-    return names[0], DestinationStrategy(mode=None, reason=reason)
+    return names[0], DestinationStrategy(mode=SNAPSHOT, reason=reason)
 
 
 def _merge_strategies(capabilities: DestinationCapabilitiesContext | None) -> set[str]:

@@ -21,7 +21,7 @@ from .strategy import DestinationStrategy
 class DeltaStrategy(DestinationStrategy):
     """Delta tables of dlt's `filesystem` destination."""
 
-    mode: WriteMode | None = UPSERT
+    mode: WriteMode = UPSERT
     reason: str = "Delta tables merge but have no SCD2"
     table_format: str | None = "delta"
 

@@ -6,8 +6,9 @@ snapshot    Where no row can be changed or deleted: every run appends its full l
 append      Rows whose keys no stored row has, where a merge would change nothing and takes twice the time.
 """
 
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any
 
 from ...specs import DELETED_COLUMN, SNAPSHOT_COLUMN, VALID_FROM, VALIDITY_COLUMNS, ColumnSpec, TableSpec
 
@@ -22,25 +23,28 @@ _SCD2 = {
 }
 
 
+@dataclass(frozen=True)
 class WriteMode:
     """How the rows of a table are written.
 
     Attributes:
         name: The mode's name, for the log.
+        merge: dlt's strategy of a merge by key; None where rows are appended as they are.
+        has_scd2: Whether dlt ends the versions of a history, which are staged without content.
         is_compared: Whether stored rows are compared with the listing, so that only differences are written.
-        stages_ended_versions: Whether a version ends by being staged without content.
-        is_append: Whether rows are appended as they are.
-        has_histories: Whether histories are kept; snapshots show by themselves what was current when.
     """
 
-    name: ClassVar[str]
-    is_compared: ClassVar[bool] = True
-    stages_ended_versions: ClassVar[bool] = True
-    is_append: ClassVar[bool] = False
-    has_histories: ClassVar[bool] = True
+    name: str
+    merge: str | None = None
+    has_scd2: bool = False
+    is_compared: bool = True
 
     def steering_columns(self, spec: TableSpec) -> tuple[ColumnSpec, ...]:
         """Columns that the mode adds to the table's own."""
+        if not self.is_compared:
+            return () if spec.kind == "log" else (SNAPSHOT_COLUMN,)
+        if spec.kind == "history":
+            return () if self.has_scd2 else VALIDITY_COLUMNS
         return (DELETED_COLUMN,) if spec.kind == "current" else ()
 
     def hints(self, spec: TableSpec, boundary: datetime | None) -> dict[str, Any]:
@@ -50,52 +54,18 @@ class WriteMode:
             spec: The table.
             boundary: When versions begin and end, UTC; None for the creation of the load package.
         """
-        raise NotImplementedError
-
-
-class _Mirror(WriteMode):
-    name = "mirror"
-
-    def hints(self, spec: TableSpec, boundary: datetime | None) -> dict[str, Any]:
-        if spec.kind == "history":
+        is_history = spec.kind == "history"
+        if is_history and self.has_scd2:
             return {"write_disposition": {**_SCD2, "boundary_timestamp": boundary}}
-        return {"write_disposition": {"disposition": "merge", "strategy": "delete-insert"}, "primary_key": spec.key}
+        if self.merge:
+            key = ("version_id", VALID_FROM) if is_history else spec.key
+            return {"write_disposition": {"disposition": "merge", "strategy": self.merge}, "primary_key": key}
+        if not self.is_compared:
+            return {"write_disposition": "append", "primary_key": ""}
+        return {"write_disposition": "append"} | ({} if is_history else {"primary_key": spec.key})
 
 
-class _Upsert(WriteMode):
-    name = "upsert"
-    stages_ended_versions = False
-
-    def steering_columns(self, spec: TableSpec) -> tuple[ColumnSpec, ...]:
-        return VALIDITY_COLUMNS if spec.kind == "history" else super().steering_columns(spec)
-
-    def hints(self, spec: TableSpec, boundary: datetime | None) -> dict[str, Any]:  # noqa: ARG002 - dlt closes no version here
-        key = ("version_id", VALID_FROM) if spec.kind == "history" else spec.key
-        return {"write_disposition": {"disposition": "merge", "strategy": "upsert"}, "primary_key": key}
-
-
-class _Snapshot(WriteMode):
-    name = "snapshot"
-    is_compared = False
-    is_append = True
-    has_histories = False
-
-    def steering_columns(self, spec: TableSpec) -> tuple[ColumnSpec, ...]:
-        return () if spec.kind == "log" else (SNAPSHOT_COLUMN,)
-
-    def hints(self, spec: TableSpec, boundary: datetime | None) -> dict[str, Any]:  # noqa: ARG002 - rows are only appended
-        return {"write_disposition": "append", "primary_key": ""}
-
-
-class _Append(_Mirror):
-    name = "append"
-    is_append = True
-
-    def steering_columns(self, spec: TableSpec) -> tuple[ColumnSpec, ...]:
-        return VALIDITY_COLUMNS if spec.kind == "history" else super().steering_columns(spec)
-
-    def hints(self, spec: TableSpec, boundary: datetime | None) -> dict[str, Any]:  # noqa: ARG002 - rows are only appended
-        return {"write_disposition": "append"} | ({} if spec.kind == "history" else {"primary_key": spec.key})
-
-
-MIRROR, UPSERT, SNAPSHOT, APPEND = _Mirror(), _Upsert(), _Snapshot(), _Append()
+MIRROR = WriteMode("mirror", "delete-insert", has_scd2=True)
+UPSERT = WriteMode("upsert", "upsert")
+SNAPSHOT = WriteMode("snapshot", is_compared=False)
+APPEND = WriteMode("append")

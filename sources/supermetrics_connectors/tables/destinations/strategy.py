@@ -22,7 +22,7 @@ class DestinationStrategy:
     """How one destination is written, read and locked. The defaults fit a database with dlt's SCD2.
 
     Attributes:
-        mode: The write mode; None where only snapshots are possible.
+        mode: The write mode; `SNAPSHOT` where rows can only be appended.
         reason: Why this mode, for the log and for errors.
         file_format: dlt's loader file format; None leaves the choice to dlt.
         table_format: Format of the tables, where a destination offers several.
@@ -36,7 +36,7 @@ class DestinationStrategy:
         row_in_list: Template of a row of several columns in the subquery of IN.
     """
 
-    mode: WriteMode | None = MIRROR
+    mode: WriteMode = MIRROR
     reason: str = "the destination has SCD2 and deletes rows"
     file_format: str | None = "parquet"
     table_format: str | None = None
@@ -48,24 +48,13 @@ class DestinationStrategy:
     sorts_histories: bool = False
     row_in_list: str = "{}"
 
-    @property
-    def write_mode(self) -> WriteMode:
-        """The mode of a strategy that can be written.
-
-        Raises:
-            ValueError: Only snapshots are possible.
-        """
-        if self.mode is None:
-            raise ValueError(self.reason)
-        return self.mode
-
     def mode_for_new_keys(self) -> WriteMode:
         """The mode for rows whose keys no stored row has."""
-        return APPEND if self.appends_new_keys and self.mode is MIRROR else self.write_mode
+        return APPEND if self.appends_new_keys and self.mode is MIRROR else self.mode
 
     def mode_for_new_syncs(self) -> WriteMode:
         """The mode for syncs of this run. Duplicates, of a file that is loaded twice, are replaced by the next run."""
-        return APPEND if self.mode is MIRROR else self.write_mode
+        return APPEND if self.mode is MIRROR else self.mode
 
     def hints(self, spec: TableSpec, mode: WriteMode, boundary: datetime | None) -> dict[str, Any]:
         """The arguments of `dlt.mark.make_hints` for a table.
@@ -82,7 +71,7 @@ class DestinationStrategy:
                 hints["data_type"] = self.json_type
             if column.name == "team_id" and spec.kind == "history" and self.sorts_histories:
                 hints["sort"] = True
-            if column.name == "_deleted" and not mode.is_append:
+            if column.name == "_deleted" and mode.merge:
                 hints["hard_delete"] = True
             columns[column.name] = hints
         made = {
@@ -91,7 +80,7 @@ class DestinationStrategy:
             "file_format": self.file_format,
             "additional_table_hints": {
                 "description": spec.description,
-                MODE_HINT: "append" if mode.is_append else "merge",
+                MODE_HINT: "merge" if mode.merge else "append",
                 **self.table_hints,
             },
         }
