@@ -279,11 +279,11 @@ def _unchanged(source: Source) -> None:
 
 
 REFUSED: dict[str, tuple[Edit, dict[str, Any], str]] = {
-    "append": (_unchanged, {"write_disposition": "append"}, "write_disposition of 'connectors' is 'append'"),
+    "append": (_unchanged, {"write_disposition": "append"}, "'connectors' has the write_disposition 'append'"),
     "replace": (
         _hints("team_syncs", write_disposition="replace"),
         {},
-        "write_disposition of 'team_syncs' is 'replace'",
+        "'team_syncs' has the write_disposition 'replace'",
     ),
     **{
         f"cursor of {table}": (
@@ -319,14 +319,18 @@ REFUSED: dict[str, tuple[Edit, dict[str, Any], str]] = {
     "hard delete": (
         _hints("team_syncs", columns={"status": {"hard_delete": True}}),
         {},
-        "The column 'status' of 'team_syncs' has the hint hard_delete",
+        "'team_syncs' has the hint hard_delete of the column 'status'",
     ),
     "sorted duplicates": (
         _hints("connector_versions", columns={"updated_at": {"dedup_sort": "desc"}}),
         {},
         "has the hint dedup_sort",
     ),
-    "not nullable": (_unchanged, {"columns": {"name": {"nullable": False}}}, "declared as not nullable"),
+    "not nullable": (
+        _unchanged,
+        {"columns": {"name": {"nullable": False}}},
+        "has nullable=False for the column 'name'",
+    ),
     "parent table": (_hints("connectors", parent_table_name="team_syncs"), {}, "the parent table 'team_syncs'"),
     "hints removed": (_hints("connectors", additional_table_hints={}), {}, "is none of its tables"),
     "transformer": (

@@ -1,20 +1,19 @@
 """What a run refuses before its first request, because the tables could not be kept equal to the API."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import dlt
-from dlt.common.configuration import configspec, resolve_configuration
+from dlt.common.configuration import resolve_configuration
 from dlt.common.configuration.container import Container
-from dlt.common.configuration.specs import BaseConfiguration
-from dlt.common.schema import Schema
 from dlt.common.storages.load_package import LoadPackageStateInjectableContext, commit_load_package_state
 from dlt.extract import DltResource
 from dlt.extract.exceptions import CurrentSourceNotAvailable, DataItemRequiredForDynamicTableHints
+from dlt.load.configuration import LoaderConfiguration
 
 from ..exceptions import SupermetricsConfigurationError
-from ..specs import CONNECTORS, DELETED_COLUMN, HISTORIES, SNAPSHOT_COLUMN, TABLES, VALID_FROM, VALID_TO
+from ..specs import COMPARED_TABLES, CONNECTORS, DELETED_COLUMN, SNAPSHOT_COLUMN, TABLES, VALID_FROM, VALID_TO
 from .destinations.strategy import MODE_HINT
 from .items import adds_dlt_id
 from .run import Run
@@ -25,13 +24,6 @@ HANDLES_FAILED_JOBS = "x-handles-failed-jobs"
 
 _REGISTRY = "supermetrics"
 """Key in the state of a load package: tables and teams of the sources that write into it."""
-
-
-@configspec
-class _LoadSettings(BaseConfiguration):
-    """The part of dlt's settings for loading that matters before a load."""
-
-    raise_on_failed_jobs: bool = True
 
 
 @dataclass(frozen=True)
@@ -58,21 +50,16 @@ def declared_tables() -> DeclaredTables:
     Raises:
         SupermetricsConfigurationError: A table has no fixed name, or two resources write the same table.
     """
+    try:
+        resources = dlt.current.source().resources
+    except CurrentSourceNotAvailable:  # resources are read without a pipeline
+        return DeclaredTables([], {}, frozenset())
+    parents = {child: parent for parent, child in resources.selected_dag}
     tables: dict[str, tuple[DltResource, Any]] = {}
-    handles_failed_jobs = is_dry_run = False
-    fed_by_listings = _fed_by_listings()
-    for resource in _resources():
-        try:
-            table: Any = resource.compute_table_schema()
-        except DataItemRequiredForDynamicTableHints:
-            raise SupermetricsConfigurationError(
-                f"The table of the resource {resource.name!r} depends on its rows. The source compares every table "
-                "with the API before it writes, so its name has to be a text: set table_name to one"
-            ) from None
+    for resource in resources.values():
+        table = _declared_table(resource)
         spec = table.get(TABLE_HINT)
-        if resource.name == "listings" and spec is None:
-            handles_failed_jobs, is_dry_run = bool(table.get(HANDLES_FAILED_JOBS)), resource.selected
-        if spec is None and resource.name in fed_by_listings:
+        if spec is None and _is_fed_by_listings(resource.name, parents):
             raise SupermetricsConfigurationError(
                 f"The resource {resource.name!r} takes its items from this source and is none of its tables. The items "
                 "are differences from the stored tables, and not all rows: load the source, then read its tables. If "
@@ -86,34 +73,38 @@ def declared_tables() -> DeclaredTables:
                 "needs a pipeline of its own"
             )
         tables[spec] = resource, table
-    resources = list(tables.values())
-    if is_dry_run and not handles_failed_jobs:
+    names = {spec: table["name"] for spec, (_, table) in tables.items() if table["name"] != spec}
+    declared = DeclaredTables([*tables.values()], names, frozenset(tables))
+    return _with_listings(declared, resources["listings"]) if "listings" in resources else declared
+
+
+def _with_listings(declared: DeclaredTables, listings: DltResource) -> DeclaredTables:
+    handles_failed_jobs = bool(_declared_table(listings).get(HANDLES_FAILED_JOBS))
+    if _has_cursor(listings):
+        raise _hint_error(listings, _CURSOR)
+    if not listings.selected:
+        return replace(declared, handles_failed_jobs=handles_failed_jobs)
+    if not handles_failed_jobs:
         raise SupermetricsConfigurationError(
             "The resource 'listings' feeds the tables of the source and has none itself. Leave it deselected"
         )
-    if is_dry_run:
-        return DeclaredTables(resources, {}, frozenset(TABLES), handles_failed_jobs)
-    names = {spec: table["name"] for spec, (_, table) in tables.items() if table["name"] != spec}
-    return DeclaredTables(resources, names, frozenset(tables), handles_failed_jobs)
+    return DeclaredTables([], {}, frozenset(TABLES), handles_failed_jobs)
 
 
-def _resources() -> Iterable[DltResource]:
+def _declared_table(resource: DltResource) -> Any:
     try:
-        return list(dlt.current.source().resources.values())
-    except CurrentSourceNotAvailable:
-        return []
+        return resource.compute_table_schema()
+    except DataItemRequiredForDynamicTableHints:
+        raise SupermetricsConfigurationError(
+            f"The table of the resource {resource.name!r} depends on its rows. The source compares every table "
+            "with the API before it writes, so its name has to be a text: set table_name to one"
+        ) from None
 
 
-def _fed_by_listings() -> set[str]:
-    """The names of the resources whose items come from `listings`, directly or through other resources."""
-    try:
-        parents = {child: parent for parent, child in dlt.current.source().resources.selected_dag}
-    except CurrentSourceNotAvailable:
-        return set()
-    fed = {child for child, parent in parents.items() if parent == "listings"} - {"listings"}
-    while more := {child for child, parent in parents.items() if parent in fed} - fed:
-        fed |= more
-    return fed
+def _is_fed_by_listings(name: str, parents: Mapping[str, str]) -> bool:
+    """Whether the items of a resource come from `listings`, directly or through other resources."""
+    parent = parents.get(name, name)
+    return parent != name and (parent == "listings" or _is_fed_by_listings(parent, parents))
 
 
 def check(run: Run, declared: DeclaredTables) -> None:
@@ -124,7 +115,9 @@ def check(run: Run, declared: DeclaredTables) -> None:
     """
     if run.target is None:
         return
-    _refuse_changed_resources(declared, run.target)
+    for resource, table in declared.resources:
+        for hint in _changed_hints(resource, table, run.target):
+            raise _hint_error(resource, hint)
     _refuse_tables_of_one_name(declared, run.target)
     _refuse_renamed_columns(run.target)
     if not declared.handles_failed_jobs:
@@ -141,87 +134,59 @@ def check(run: Run, declared: DeclaredTables) -> None:
         _refuse_new_row_ids(run)
 
 
-def _refuse_changed_resources(declared: DeclaredTables, target: Target) -> None:
-    """Rows are differences from the stored table: other hints of the merge, or a cursor, would lose some."""
-    for resource in _resources():
-        if resource.name == "listings":
-            _refuse_cursor(resource)
-    for resource, table in declared.resources:
-        _refuse_cursor(resource)
-        given = table.get("write_disposition")
-        if given != "merge" and table.get(MODE_HINT) != given:
-            raise SupermetricsConfigurationError(
-                f"The write_disposition of {resource.name!r} is {given!r}, which the source sets itself: it writes "
-                "what differs from the table, so that another one would lose rows or duplicate them. Leave it out; "
-                "full_refresh=True writes all rows again, and snapshot=True appends each run's full listing"
-            )
-        if table.get("parent"):
-            raise SupermetricsConfigurationError(
-                f"The resource {resource.name!r} has the parent table {table['parent']!r}. Its rows are merged by "
-                "a key of their own: remove parent_table_name"
-            )
-        _refuse_changed_merges(resource, table, target)
-        _refuse_lossy_contracts(target.schema, resource, table)
+_CURSOR = "an incremental cursor"
 
 
-def _refuse_cursor(resource: DltResource) -> None:
+def _hint_error(resource: DltResource, hint: str) -> SupermetricsConfigurationError:
+    return SupermetricsConfigurationError(
+        f"The resource {resource.name!r} has {hint}. The source compares every listing with the table and writes only "
+        "differences, so rows would be lost or duplicated. Remove the hint: full_refresh=True writes all rows again, "
+        "snapshot=True appends each run's full listing, and a schema contract may be freeze, or discard_value for "
+        "columns and data_type"
+    )
+
+
+def _has_cursor(resource: DltResource) -> bool:
     incremental: Any = resource.incremental
-    if incremental is not None and getattr(incremental, "incremental", incremental) is not None:
-        raise SupermetricsConfigurationError(
-            f"The resource {resource.name!r} has an incremental cursor. It is not needed: the source compares "
-            "every listing with the table and writes only differences, updated_at included. With a cursor a second "
-            "edit on the same date is lost, and so are removals. Remove the incremental hint; team_syncs has "
-            "latest_updated_at for downstream models"
-        )
+    return getattr(incremental, "incremental", incremental) is not None
 
 
-def _refuse_changed_merges(resource: DltResource, table: Any, target: Target) -> None:
-    """Column hints that make dlt delete or leave out other rows than the source does, also those of stored schemas."""
-    spec = TABLES[table[TABLE_HINT]]
+def _changed_hints(resource: DltResource, table: Any, target: Target) -> Iterator[str]:
+    """Yields hints by which dlt would write, leave out or delete other rows than the source decides."""
+    if _has_cursor(resource):
+        yield _CURSOR
+    if table["write_disposition"] not in ("merge", table.get(MODE_HINT)):
+        yield f"the write_disposition {table['write_disposition']!r}"
+    if table.get("parent"):
+        yield f"the parent table {table['parent']!r}"
+    spec, columns = TABLES[table[TABLE_HINT]], table["columns"]
     stored: Any = target.schema.tables.get(target.table(spec), {}).get("columns", {})
-    for columns in (table.get("columns", {}), stored):
-        for name, hints in columns.items():
-            steering = [hint for hint in ("merge_key", "hard_delete", "dedup_sort") if hints.get(hint)]
-            if steering and name.lower() != DELETED_COLUMN.name:
-                raise SupermetricsConfigurationError(
-                    f"The column {name!r} of {resource.name!r} has the hint {steering[0]}. The source decides "
-                    "which rows are merged and deleted, and dlt would delete others: remove the hint"
-                )
-    optional = {column.name for column in spec.columns if not column.required} - set(spec.key)
-    strict = [name for name, hints in table.get("columns", {}).items() if hints.get("nullable") is False]
-    if strict := [name for name in strict if name.lower() in optional]:
-        raise SupermetricsConfigurationError(
-            f"The column {strict[0]!r} of {resource.name!r} is declared as not nullable, but the API may leave it out: "
-            "remove nullable=False"
-        )
+    for name, hints in [*columns.items(), *stored.items()]:
+        if name.lower() != DELETED_COLUMN.name:
+            yield from (
+                f"the hint {hint} of the column {name!r}"
+                for hint in ("merge_key", "hard_delete", "dedup_sort")
+                if hints.get(hint)
+            )
+    optional = {column.name for column in spec.columns if not column.required}
+    for name, hints in columns.items():
+        if name.lower() in optional and hints.get("nullable") is False:
+            yield f"nullable=False for the column {name!r}, which the API may leave out"
+    contract = target.schema.resolve_contract_settings_for_table(target.table(spec), new_table_schema=table)
+    for entity, mode in contract.items():
+        if mode == "discard_row" or (entity, mode) == ("tables", "discard_value"):
+            yield f"a schema contract that discards rows ({entity})"
 
 
 def _refuse_tables_of_one_name(declared: DeclaredTables, target: Target) -> None:
     writers: dict[str, str] = {}
     for resource, table in declared.resources:
         name = target.table(table["name"])
-        if name in writers:
+        if (other := writers.setdefault(name, resource.name)) != resource.name:
             raise SupermetricsConfigurationError(
-                f"The resources {writers[name]!r} and {resource.name!r} write the same table {name}. Each needs a "
-                "table of its own: give table_name to single resources, and not to the whole run"
+                f"The resources {other!r} and {resource.name!r} write the same table {name}. Each needs a table of its "
+                "own: give table_name to single resources, and not to the whole run"
             )
-        writers[name] = resource.name
-
-
-def _refuse_lossy_contracts(schema: Schema, resource: DltResource, table: Any) -> None:
-    """A contract that discards rows would, for one, lose the successor of a version that has ended."""
-    contract = schema.resolve_contract_settings_for_table(
-        schema.naming.normalize_table_identifier(table["name"]), new_table_schema=table
-    )
-    lossy = {entity for entity, mode in contract.items() if mode == "discard_row"}
-    if contract.get("tables") == "discard_value":
-        lossy.add("tables")
-    if lossy:
-        raise SupermetricsConfigurationError(
-            f"The schema contract of {resource.name!r} discards rows ({', '.join(sorted(lossy))}). The source writes "
-            "differences, so a discarded row would be missing from the table. Use freeze, or discard_value for columns "
-            "and data_type"
-        )
 
 
 def _refuse_renamed_columns(target: Target) -> None:
@@ -236,7 +201,7 @@ def _refuse_renamed_columns(target: Target) -> None:
 
 def _refuse_ignored_failures() -> None:
     """With a failed job left out, dlt completes the load, and nothing would show that a table lacks its rows."""
-    if not resolve_configuration(_LoadSettings(), sections=("load",)).raise_on_failed_jobs:
+    if not resolve_configuration(LoaderConfiguration(), sections=("load",), accept_partial=True).raise_on_failed_jobs:
         raise SupermetricsConfigurationError(
             "dlt's setting [load] raise_on_failed_jobs is false: a load would count as complete although the "
             "destination refused a table. Set it to true for this pipeline, such as with "
@@ -305,22 +270,12 @@ def _refuse_new_row_ids(run: Run) -> None:
 
 def _refuse_duplicates(run: Run) -> None:
     """An upsert changes every copy of a row, so duplicates would stay."""
-    if run.strategy.mode.has_scd2:
-        return
-    stored = run.stored(CONNECTORS)
-    repeated = [spec.name for spec in HISTORIES if spec.name in run.selected and run.stored(spec).has_repeated_versions]
-    if CONNECTORS.name in run.selected and stored.has_duplicates:
-        keys = stored.duplicated_keys()
-        team_id, name = keys[0]
-        problem = f"The Delta table connectors has {len(keys)} connectors twice, such as {name!r} of team {team_id}"
-    elif repeated:
-        problem = f"Two loads have written the same current version to the Delta table {repeated[0]}"
-    else:
-        return
-    raise DuplicateRowsError(
-        f"{problem}, and an upsert would change each copy. Delete them with "
-        "supermetrics_connectors.deduplicate(pipeline), then load again; the command line does so by itself"
-    )
+    for spec in () if run.strategy.mode.has_scd2 else COMPARED_TABLES:
+        if spec.name in run.selected and run.stored(spec).has_repeated_rows:
+            raise DuplicateRowsError(
+                f"The Delta table {spec.name} has a row twice, and an upsert would change each copy. Delete them with "
+                "supermetrics_connectors.deduplicate(pipeline), then load again; the command line does so by itself"
+            )
 
 
 class DuplicateRowsError(SupermetricsConfigurationError):

@@ -113,8 +113,8 @@ class Reader:
         """Reads `CURRENT_COLUMNS` of the rows of some teams, by table. A table that does not exist has no entry.
 
         A history has rows of three kinds: each current version, with when it began; for each team when its latest
-        version ended; and ended versions that two loads have written, with their end. Rows of other tables are current
-        and have no moment. One query reads the tables that certainly exist: each query takes up to a second.
+        version ended; and versions that two loads have written, with their end or null. Rows of other tables are
+        current and have no moment. One query reads the tables that certainly exist: each query takes up to a second.
         """
         visible = [spec for spec in specs if spec.name in self.columns]
         # a history first, from which PostgreSQL takes the type of the moment that other tables do not have
@@ -153,8 +153,8 @@ class Reader:
             f" UNION ALL SELECT {{team_id}}, '', '', MAX({{{VALID_TO}}}), {LATEST_END}, {place} FROM {{table}}"
             f" WHERE {teams} GROUP BY {{team_id}}"
             f" UNION ALL SELECT {{team_id}}, '', '', {{{VALID_TO}}}, {DUPLICATE}, {place} FROM {{table}}"
-            f" WHERE {{{VALID_TO}}} IS NOT NULL AND {teams} GROUP BY {{team_id}}, {CONTENT_ID}, {{{VALID_TO}}}"
-            " HAVING COUNT(DISTINCT {_dlt_load_id}) > 1"
+            f" WHERE {teams} GROUP BY {{team_id}}, {CONTENT_ID}, {{{VALID_TO}}}"
+            " HAVING MIN({_dlt_load_id}) <> MAX({_dlt_load_id})"
         )
 
     def rows(

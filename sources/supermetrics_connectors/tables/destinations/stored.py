@@ -22,7 +22,7 @@ class StoredTable:
         slices: Offset and length of a team's rows, by team_id.
         latest: The latest time at which a version of a team began or ended, by team_id.
         has_duplicates: Whether a key has several current rows, or two loads have written the same version.
-        has_repeated_versions: Whether two loads have written the same current version, where a merge would change both.
+        has_repeated_rows: Whether a key has several current rows, or two loads have written the same current version.
     """
 
     is_missing: bool = False
@@ -30,7 +30,7 @@ class StoredTable:
     slices: dict[int, tuple[int, int]] = field(default_factory=dict)
     latest: dict[int, datetime] = field(default_factory=dict)
     has_duplicates: bool = False
-    has_repeated_versions: bool = False
+    has_repeated_rows: bool = False
 
     @property
     def is_empty(self) -> bool:
@@ -50,15 +50,6 @@ class StoredTable:
         for name, content in zip(part[0].to_pylist(), part[1].to_pylist(), strict=True):
             contents.setdefault(name, []).append(content or "")
         return StoredRows(contents)
-
-    def duplicated_keys(self) -> list[tuple[int, str]]:
-        """team_id and connector_identifier of connectors with more than one current row."""
-        return [
-            (team_id, name)
-            for team_id in self.slices
-            for name, contents in self.of(team_id).contents.items()
-            if len(contents) > 1
-        ]
 
 
 def read_tables(reader: Reader, specs: Sequence[TableSpec], team_ids: Sequence[int]) -> dict[str, StoredTable]:
@@ -85,15 +76,14 @@ def _stored_table(parts: list[pa.Table], spec: TableSpec) -> StoredTable:
         for team_id, end in zip(teams.values.to_pylist(), teams.run_ends.to_pylist(), strict=True):
             slices[team_id] = start, end - start
             start = end
-    latest = _latest_moments(found) if spec.kind == "history" else {}
-    has_duplicates = _have_duplicates(rows, ["team_id", "connector_identifier"])
-    has_duplicates |= bool(pc.any(pc.equal(found["row_kind"], DUPLICATE)).as_py())
-    has_repeated_versions = _have_duplicates(rows, rows.column_names)
-    return StoredTable(False, rows.drop_columns(["team_id"]), slices, latest, has_duplicates, has_repeated_versions)
-
-
-def _have_duplicates(rows: pa.Table, columns: list[str]) -> bool:
-    return bool(rows.group_by(columns).aggregate([]).num_rows < rows.num_rows)
+    keys = rows.group_by(["team_id", "connector_identifier"]).aggregate([]).num_rows
+    repeated = found.filter(pc.equal(found["row_kind"], DUPLICATE))["moment"]
+    latest = {}
+    has_duplicates, has_repeated_rows = keys < rows.num_rows, keys < rows.num_rows
+    if spec.kind == "history":
+        latest = _latest_moments(found)
+        has_duplicates, has_repeated_rows = has_duplicates or len(repeated) > 0, repeated.null_count > 0
+    return StoredTable(False, rows.drop_columns(["team_id"]), slices, latest, has_duplicates, has_repeated_rows)
 
 
 def _latest_moments(found: pa.Table) -> dict[int, datetime]:
