@@ -10,7 +10,6 @@ import pyarrow as pa
 from dlt.common.configuration import resolve_configuration
 from dlt.common.normalizers.naming.snake_case import NamingConvention
 from dlt.common.normalizers.utils import generate_dlt_ids
-from dlt.common.schema import Schema
 from dlt.extract.exceptions import CurrentSourceSchemaNotAvailable
 from dlt.normalize.configuration import ItemsNormalizerConfiguration
 
@@ -90,18 +89,12 @@ def marked(run: Run, spec: TableSpec, table: pa.Table, hints: Mapping[str, Any])
             yield dlt.mark.with_hints(piece, dlt.mark.make_hints(**hints))
 
 
-def source_schema() -> Schema | None:
-    """The schema of the running source; None when resources are read without a pipeline."""
-    try:
-        return dlt.current.source_schema()
-    except CurrentSourceSchemaNotAvailable:
-        return None
-
-
 def column_name() -> Callable[[str], str]:
     """The naming convention of the running source: makes a field's column name."""
-    schema = source_schema()
-    return schema.naming.normalize_identifier if schema else NamingConvention().normalize_identifier
+    try:
+        return dlt.current.source_schema().naming.normalize_identifier
+    except CurrentSourceSchemaNotAvailable:  # resources are read without a pipeline
+        return NamingConvention().normalize_identifier
 
 
 def adds_dlt_id() -> bool:

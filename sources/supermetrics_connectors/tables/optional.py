@@ -18,7 +18,6 @@ from ..api.listing import Listing
 from ..api.logs import CLOCK_SKEW
 from ..records import EARLIEST, ConnectorKey, Record, connector_key, shift, to_utc
 from ..specs import CONNECTOR_LOGS, FETCHES, TableSpec
-from .destinations.reader import MissingTableError
 from .run import Run
 
 logger = logging.getLogger(__name__)
@@ -103,12 +102,9 @@ class OptionalTables:
     def watermarks(self) -> Mapping[ConnectorKey, datetime]:
         """The time of each connector's newest stored log entry. Entries of the far future do not count."""
         until = shift(datetime.now(timezone.utc), CLOCK_SKEW)
-        if not self._is_read(CONNECTOR_LOGS):
+        if not self._run.reads(CONNECTOR_LOGS):
             return {}
-        try:
-            found = list(self._run.reader.watermarks(CONNECTOR_LOGS, "log_time", self._run.settings.team_ids, until))
-        except MissingTableError:
-            return {}
+        found = self._run.reader.watermarks(CONNECTOR_LOGS, "log_time", self._run.settings.team_ids, until)
         return {(team_id, name): at for team_id, name, at in found if at is not None}
 
     # --- results ------------------------------------------------------------------------------------------------------
@@ -149,7 +145,7 @@ class OptionalTables:
         ]
         ids, teams = [entry["id"] for entry in again], sorted({entry["team_id"] for entry in again})
         if ids:
-            rows = self._run.reader.rows(CONNECTOR_LOGS, CONNECTOR_LOGS.key, teams, ("id", ids))
+            rows = self._run.rows(CONNECTOR_LOGS, CONNECTOR_LOGS.key, teams, ("id", ids))
             stored = {(*connector_key(row), row["id"]) for row in rows}
             batch.entries = [entry for entry in batch.entries if (*connector_key(entry), entry["id"]) not in stored]
         return batch
@@ -202,25 +198,19 @@ class OptionalTables:
 
     @cached_property
     def _fetched_at(self) -> dict[tuple[int, str, str], datetime]:
-        rows = self._stored_rows(FETCHES, [*FETCHES.key, "fetched_at"])
+        rows = self._run.rows(FETCHES, [*FETCHES.key, "fetched_at"], self._run.settings.team_ids)
         return {(*connector_key(row), row["endpoint"]): to_utc(row["fetched_at"]) or EARLIEST for row in rows}
 
     def _stored(self, spec: TableSpec) -> dict[ConnectorKey, dict[tuple[Any, ...], list[str]]]:
         """Content hashes by key, of each team or connector; several where rows are duplicates."""
         if spec.name not in self._contents:
             found: dict[ConnectorKey, dict[tuple[Any, ...], list[str]]] = {}
-            for row in self._stored_rows(spec, [*spec.key, "content_hash"]):
+            for row in self._run.rows(spec, [*spec.key, "content_hash"], self._run.settings.team_ids):
                 owner = row["team_id"], row.get("connector_identifier", "")
                 key = tuple(row[name] for name in spec.key)
                 found.setdefault(owner, {}).setdefault(key, []).append(row["content_hash"])
             self._contents[spec.name] = found
         return self._contents[spec.name]
-
-    def _stored_rows(self, spec: TableSpec, columns: list[str]) -> list[Record]:
-        return list(self._run.rows(spec, columns, self._run.settings.team_ids)) if self._is_read(spec) else []
-
-    def _is_read(self, spec: TableSpec) -> bool:
-        return self._run.is_compared and spec.name not in self._run.dropped
 
 
 def _deleted(spec: TableSpec, key: tuple[Any, ...]) -> Record:

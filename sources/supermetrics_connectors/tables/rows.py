@@ -86,7 +86,7 @@ def diff_team(run: Run, listing: Listing) -> TeamDiff:
 def _edited_versions(run: Run, spec: TableSpec, listing: Listing, diff: TableDiff) -> Iterator[str]:
     """Yields connectors whose stored current version has a cell that differs from the listing."""
     columns = list(dict.fromkeys((*spec.verified_columns, *run.lost_columns.get(spec.name, ()))))
-    for stored in run.reader.rows(spec, ["connector_identifier", *columns], [listing.team_id]):
+    for stored in run.rows(spec, ["connector_identifier", *columns], [listing.team_id]):
         name = stored["connector_identifier"]
         if name not in diff.listed:
             continue

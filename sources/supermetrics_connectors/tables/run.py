@@ -101,18 +101,19 @@ class Run:
         return self._stored[spec.name]
 
     def _read(self, specs: Sequence[TableSpec]) -> None:
-        read = [spec for spec in specs if self.is_compared and spec.name not in self.dropped]
+        read = [spec for spec in specs if self.reads(spec)]
         self._stored |= {spec.name: StoredTable() for spec in specs}
         self._stored |= read_tables(self.reader, read, self.settings.team_ids) if read else {}
+
+    def reads(self, spec: TableSpec) -> bool:
+        """Whether stored rows of a table matter: not for snapshots, and not where dlt will drop the table."""
+        return self.is_compared and spec.name not in self.dropped
 
     def rows(
         self, spec: TableSpec, columns: Sequence[str], team_ids: Sequence[int], among: AmongValues | None = None
     ) -> Iterator[Record]:
-        """Yields stored rows, see `Reader.rows`; none of a table that does not exist."""
-        try:
-            yield from self.reader.rows(spec, columns, team_ids, among)
-        except MissingTableError:
-            return
+        """Yields stored rows, see `Reader.rows`; none where they do not matter."""
+        return self.reader.rows(spec, columns, team_ids, among) if self.reads(spec) else iter(())
 
     def read(self) -> None:
         """Reads the stored state of every selected table now, over one connection."""
@@ -180,7 +181,7 @@ class Run:
     @cached_property
     def corrected_syncs(self) -> list[Record] | None:
         """Rows that correct syncs: of loads that never completed, and duplicates; None without a table `team_syncs`."""
-        if not self.is_compared or TEAM_SYNCS.name in self.dropped:
+        if not self.reads(TEAM_SYNCS):
             return []
         try:
             stored = self.reader.faulty_syncs(TEAM_SYNCS, self.settings.team_ids)
@@ -209,7 +210,8 @@ class Run:
         Rows of a table that holds none of these teams have new keys, and so have syncs, unless they correct others.
         """
         if spec is TEAM_SYNCS:
-            return self.strategy.mode if self.corrected_syncs else self.strategy.mode_for_new_syncs()
-        if spec in COMPARED_TABLES and self.stored(spec).is_empty:
-            return self.strategy.mode_for_new_keys()
-        return self.strategy.mode
+            # a file that is loaded twice leaves duplicates, which the next run replaces
+            are_new = not self.corrected_syncs
+        else:
+            are_new = self.strategy.appends_new_keys and spec in COMPARED_TABLES and self.stored(spec).is_empty
+        return self.strategy.mode_for_new_keys if are_new else self.strategy.mode

@@ -1,6 +1,7 @@
 """Reads what the tables of a dataset hold from the tables themselves, by dlt's SQL client."""
 
 import logging
+import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -160,16 +161,13 @@ class Reader:
     def rows(
         self, spec: TableSpec, columns: Sequence[str], team_ids: Sequence[int], among: AmongValues | None = None
     ) -> Iterator[Record]:
-        """Yields rows of some teams, of a history the current ones.
+        """Yields rows of some teams, of a history the current ones; none of a table that does not exist.
 
         Args:
             spec: The table.
             columns: The columns of the yielded rows.
             team_ids: The teams.
             among: A column, and the values that it has in the yielded rows.
-
-        Raises:
-            MissingTableError: The table does not exist.
         """
         selected = self._selected(spec, columns)
         sql = f"SELECT {selected} FROM {{table}} WHERE {_in_teams(team_ids)}"  # noqa: S608 - our own names and checked ids
@@ -187,11 +185,7 @@ class Reader:
                 yield dict(zip(columns, row, strict=True))
 
     def watermarks(self, spec: TableSpec, column: str, team_ids: Sequence[int], until: datetime) -> Iterator[Watermark]:
-        """Yields the latest time of a column for each connector, of times that are not after `until`.
-
-        Raises:
-            MissingTableError: The table does not exist.
-        """
+        """Yields the latest time of a column for each connector, of times that are not after `until`."""
         key = "{team_id}, {connector_identifier}"
         sql = (
             f"SELECT {key}, MAX({{{column}}}) FROM {{table}} WHERE {_in_teams(team_ids)}"  # noqa: S608 - our own names and checked ids
@@ -209,22 +203,18 @@ class Reader:
             MissingTableError: The table does not exist.
         """
         columns = [column.name for column in spec.columns]
-        present = [name for name in columns if self._has_column(spec, name)]
-        selected = self._selected(spec, present)
-        names = ", ".join(f"{{{name}}}" for name in present)
+        selected = self._selected(spec, columns)
         since = f"{(datetime.now(timezone.utc) - SYNC_AGE).timestamp():.0f}"  # a load id begins with its time
-        recent = f"FROM {{table}} WHERE {_in_teams(team_ids)} AND {{_dlt_load_id}} >= '{since}'"
+        recent = f"FROM {{table}} AS syncs WHERE {_in_teams(team_ids)} AND {{_dlt_load_id}} >= '{since}'"
         sql = (
             f"SELECT {selected}, 1 AS is_incomplete {recent} AND {{status}} <> 'failed'"  # noqa: S608 - our own names and checked ids
             " AND {_dlt_load_id} NOT IN (SELECT {load_id} FROM {loads} WHERE {status} = 0)"
             " AND {_dlt_load_id} > (SELECT MIN({load_id}) FROM {loads})"
-            f" UNION ALL SELECT {selected}, 0 FROM (SELECT {names},"
+            f" UNION ALL SELECT {selected}, 0 FROM (SELECT syncs.*,"
             f" COUNT(*) OVER (PARTITION BY {{team_id}}, {{started_at}}) AS copies {recent}) AS counted WHERE copies > 1"
         )
-        return [
-            (dict.fromkeys(columns) | dict(zip(present, row, strict=True)), bool(is_incomplete))
-            for *row, is_incomplete in self._rows(spec, sql)
-        ]
+        found = self._execute(spec, sql)
+        return [(dict(zip(columns, row, strict=True)), bool(is_incomplete)) for *row, is_incomplete in found]
 
     def current_versions(self, spec: TableSpec, version_ids: Sequence[str]) -> list[pa.Table]:
         """Whole current rows of a history with these ids, each once, in the dialect of DuckDB."""
@@ -276,6 +266,11 @@ class Reader:
         return columns is None or self.target.column(name).lower() in columns
 
     def _rows(self, spec: TableSpec, sql: str, *values: Any) -> Sequence[Sequence[Any]]:
+        with suppress(MissingTableError):
+            return self._execute(spec, sql, *values)
+        return ()
+
+    def _execute(self, spec: TableSpec, sql: str, *values: Any) -> Sequence[Sequence[Any]]:
         return self._asked([spec], lambda client: client.execute_sql(self._named(client, spec, sql), *values) or ())
 
     def _asked(self, specs: Sequence[TableSpec], ask: Callable[[Any], T]) -> T:
@@ -296,8 +291,13 @@ class Reader:
     def _named(self, client: Any, spec: TableSpec, sql: str) -> str:
         """Replaces names in braces by names as the destination writes them: in MySQL `change` is a reserved word."""
         tables = {"table": self.target.table(spec), "loads": self.target.schema.loads_table_name}
-        qualified = {key: client.make_qualified_table_name(name) for key, name in tables.items()}
-        return sql.format_map(_ColumnNames(client, self.target, qualified))
+
+        def name(found: re.Match[str]) -> str:
+            if table := tables.get(found[1]):
+                return str(client.make_qualified_table_name(table))
+            return str(client.escape_column_name(self.target.column(found[1])))
+
+        return re.sub(r"\{(\w+)\}", name, sql)
 
 
 def _arrow(client: Any, sql: str, *values: Any) -> Iterator[pa.Table]:
@@ -305,16 +305,6 @@ def _arrow(client: Any, sql: str, *values: Any) -> Iterator[pa.Table]:
         # DuckDB 2 warns of a faster way to read Arrow, which dlt does not take
         warnings.filterwarnings("ignore", "Arrow output on a DB-API result", UserWarning)
         yield from cursor.iter_arrow(chunk_size=CHUNK_ROWS)
-
-
-class _ColumnNames(dict[str, str]):
-    def __init__(self, client: Any, target: Target, tables: Mapping[str, str]) -> None:
-        super().__init__(tables)
-        self._client = client
-        self._target = target
-
-    def __missing__(self, column: str) -> str:
-        return str(self._client.escape_column_name(self._target.column(column)))
 
 
 def _in_teams(team_ids: Iterable[int]) -> str:

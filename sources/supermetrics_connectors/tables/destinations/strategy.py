@@ -1,7 +1,6 @@
 """What the source needs to know about a destination, as one object."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -11,7 +10,7 @@ import pyarrow as pa
 from ...specs import HISTORIES, TableSpec
 from ..target import Target
 from .modes import APPEND, MIRROR, WriteMode
-from .reader import MissingTableError, Reader
+from .reader import Reader
 
 MODE_HINT = "x-write-mode"
 """Hint of a table: the write disposition that the source has set, as opposed to one that a user sets."""
@@ -48,12 +47,9 @@ class DestinationStrategy:
     sorts_histories: bool = False
     row_in_list: str = "{}"
 
+    @property
     def mode_for_new_keys(self) -> WriteMode:
         """The mode for rows whose keys no stored row has."""
-        return APPEND if self.appends_new_keys and self.mode is MIRROR else self.mode
-
-    def mode_for_new_syncs(self) -> WriteMode:
-        """The mode for syncs of this run. Duplicates, of a file that is loaded twice, are replaced by the next run."""
         return APPEND if self.mode is MIRROR else self.mode
 
     def hints(self, spec: TableSpec, mode: WriteMode, boundary: datetime | None) -> dict[str, Any]:
@@ -130,8 +126,7 @@ class DestinationStrategy:
         reader = self.reader(target)
         with reader.connected():
             for spec in HISTORIES:
-                with suppress(MissingTableError):
-                    reader.delete_duplicates(spec, self.row_in_list)
+                reader.delete_duplicates(spec, self.row_in_list)
         return 0
 
     def create_view(self, client: Any, name: str, columns: Mapping[str, str], sql: str) -> bool:
