@@ -23,7 +23,7 @@ from .parsers import parse_duration, parse_team_ids, refusal
 from .records import parse_timestamp, to_utc
 from .settings import Settings, resolve
 from .specs import CONNECTOR_CONFIGURATIONS, CONNECTORS, SNAPSHOT_COLUMN, TABLES
-from .tables.changes_view import changes_query, create_view
+from .tables.changes_view import changes_query
 from .tables.destinations import choose_strategy
 from .tables.destinations.databases import refuse_ambiguous_name
 from .tables.destinations.delta import open_delta_tables, open_files
@@ -72,7 +72,6 @@ __all__ = [
     "changes_query",
     "choose_strategy",
     "compare_json",
-    "create_view",
     "open_delta_tables",
     "open_files",
     "own_sync_rows",

@@ -26,7 +26,7 @@ from dlt.pipeline.helpers import retry_load, retry_schema_update
 from filelock import FileLock, Timeout
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
-from supermetrics_connectors import SupermetricsError, supermetrics_source
+from supermetrics_connectors import SupermetricsError, create_changes_view, supermetrics_source
 from supermetrics_connectors.interface import (
     DestinationStrategy,
     DuplicateRowsError,
@@ -34,7 +34,6 @@ from supermetrics_connectors.interface import (
     Target,
     causes,
     choose_strategy,
-    create_view,
     sync_row,
     team_syncs_resource,
 )
@@ -140,8 +139,7 @@ def _load(pipeline: dlt.Pipeline, recorder: RunRecorder) -> LoadInfo:
         held.verify()
         info: LoadInfo = _LOAD_RETRIES(lambda: pipeline.load(raise_on_failed_jobs=True))
     if client is not None and strategy.mode.is_compared and not recorder.has_changes_view:
-        with pipeline.sql_client() as view_client:  # SQLite attaches the dataset's file when it connects
-            create_view(view_client, strategy, Target.of_pipeline(pipeline))
+        create_changes_view(pipeline, replaces=False)
     if recorder.has_duplicates:
         strategy.deduplicate(Target.of_pipeline(pipeline))
     return info

@@ -50,51 +50,16 @@ def changes_query(
     )
 
 
-def create_view(client: Any, strategy: DestinationStrategy, target: Target, *, replaces: bool = False) -> bool:
-    """Creates `connector_changes` where it does not exist. A view or table of the user's is left alone.
-
-    A view that cannot be created is a warning: the tables are right without it.
-
-    Args:
-        client: dlt's SQL client of the dataset, connected.
-        strategy: How the dataset is written.
-        target: The tables.
-        replaces: Whether an existing view of ours is replaced, as it may read tables of earlier names.
-
-    Returns:
-        Whether the view exists now and is ours.
-    """
-    if not strategy.mode.is_compared:
-        return False
-    name = target.table(CHANGES_VIEW)
-    try:
-        with suppress(DatabaseUndefinedRelation):
-            with client.execute_query(f"SELECT * FROM {client.make_qualified_table_name(name)} WHERE 1 = 0") as cursor:  # noqa: S608 - our own names
-                is_ours = [column.lower() for column in cursor.columns_schema] == [*CHANGES_COLUMNS]
-            if not is_ours:
-                logger.info("%s is not a view of this source and is left alone; `changes` needs no view", name)
-            if not is_ours or not replaces:
-                return is_ours
-        sql = changes_query(
-            lambda table: strategy.view_table_name(client, target.table(table)),
-            client.escape_column_name,
-            strategy.json_constant.format,
-        )
-        return strategy.create_view(client, name, CHANGES_COLUMNS, sql)
-    except DatabaseException as error:
-        logger.warning("The view %s cannot be created; `changes` needs no view: %s", name, type(error).__name__)
-        return False
-
-
-def create_changes_view(pipeline: Any, schema_name: str | None = None) -> bool:
+def create_changes_view(pipeline: Any, schema_name: str | None = None, *, replaces: bool = True) -> bool:
     """Creates the view `connector_changes` in a pipeline's dataset. Call it after `pipeline.run`.
 
-    The view needs the tables `connector_versions`, `connector_configurations` and `team_syncs`. An existing view is
-    replaced, as it may read tables of earlier names. A view or table of your own under that name is left alone.
+    The view needs the tables `connector_versions`, `connector_configurations` and `team_syncs`. A view or table of your
+    own under that name is left alone. A view that cannot be created is a warning: the tables are right without it.
 
     Args:
         pipeline: The dlt pipeline that has loaded the source.
         schema_name: Name of the source's schema; the pipeline's default schema by default.
+        replaces: Whether an existing view is replaced, as it may read tables of earlier names.
 
     Returns:
         Whether the view exists. False for destinations without views.
@@ -103,8 +68,29 @@ def create_changes_view(pipeline: Any, schema_name: str | None = None) -> bool:
     strategy = choose_strategy(pipeline.destination, target.table_format)
     if not isinstance(client := target.client(), SqlJobClientBase):
         return False
-    with client.sql_client as sql_client:
-        return create_view(sql_client, strategy, target, replaces=True)
+    name = target.table(CHANGES_VIEW)
+    try:
+        with client.sql_client as sql_client:
+            return _create_view(sql_client, strategy, target, name, replaces)
+    except DatabaseException as error:
+        logger.warning("The view %s cannot be created; `changes` needs no view: %s", name, type(error).__name__)
+        return False
+
+
+def _create_view(client: Any, strategy: DestinationStrategy, target: Target, name: str, replaces: bool) -> bool:
+    with suppress(DatabaseUndefinedRelation):
+        with client.execute_query(f"SELECT * FROM {client.make_qualified_table_name(name)} WHERE 1 = 0") as cursor:  # noqa: S608 - our own names
+            is_ours = [column.lower() for column in cursor.columns_schema] == [*CHANGES_COLUMNS]
+        if not is_ours:
+            logger.info("%s is not a view of this source and is left alone; `changes` needs no view", name)
+        if not is_ours or not replaces:
+            return is_ours
+    sql = changes_query(
+        lambda table: strategy.view_table_name(client, target.table(table)),
+        client.escape_column_name,
+        strategy.json_constant.format,
+    )
+    return strategy.create_view(client, name, CHANGES_COLUMNS, sql)
 
 
 def deduplicate(pipeline: Any, schema_name: str | None = None) -> int:
