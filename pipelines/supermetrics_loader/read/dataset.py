@@ -247,7 +247,7 @@ def open_dataset(destination: Any, dataset: str, *, allow_snapshots: bool = Fals
     if sql_client.capabilities.sqlglot_dialect == "postgres":  # a startup option, as it outlasts a reset
         options = credentials.get_query().get("options", "")
         credentials.query = {**(credentials.query or {}), "options": f"{options} -cdefault_transaction_read_only=on"}
-    strategy = choose_strategy(target, snapshot=allow_snapshots, capabilities=client.capabilities)
+    strategy = choose_strategy(target, snapshot=allow_snapshots)
     with sql_client:
         yield _checked(Dataset(dataset, sql_client, location, strategy), allow_snapshots)
 

@@ -22,10 +22,7 @@ def team_syncs_resource(rows: list[Record], settings: Settings) -> DltResource:
         settings: The settings of the failed run.
     """
 
-    @dlt.resource(
-        write_disposition="merge",
-        primary_key=TEAM_SYNCS.key,
-    )
+    @dlt.resource(write_disposition="merge", primary_key=TEAM_SYNCS.key)
     def team_syncs() -> Iterator[Any]:
         run = Run.current(settings, {}, frozenset({TEAM_SYNCS.name}))
         yield from items(run, TEAM_SYNCS, rows, mode=run.strategy.mode)

@@ -14,7 +14,7 @@ from dlt.extract.exceptions import CurrentSourceSchemaNotAvailable
 from dlt.normalize.configuration import ItemsNormalizerConfiguration
 
 from ..records import Record
-from ..specs import SNAPSHOT_COLUMN, VALID_FROM, TableSpec
+from ..specs import SNAPSHOT_COLUMN, TABLES, VALID_FROM, TableSpec
 from .arrow import to_arrow
 from .destinations.modes import WriteMode
 from .run import Run
@@ -50,7 +50,7 @@ def items(run: Run, spec: TableSpec, rows: list[Record], mode: WriteMode | None 
     hints = run.strategy.hints(spec, mode, run.boundary_hint if spec.kind == "history" else None)
     added_json = {name for name in table.column_names if types.get(name) == "json"} - set(schema.names)
     hints["columns"] |= {name: {"data_type": run.strategy.json_type} for name in added_json}
-    if (is_missing and run.has_tables) or lost:
+    if lost or (is_missing and not TABLES.keys().isdisjoint(run.reader.columns)):
         # dlt creates missing tables and columns only for a schema that it has not stored before
         hints["additional_table_hints"] |= {"x-missing-in": run.load_id}
     yield from marked(run, spec, table, hints)

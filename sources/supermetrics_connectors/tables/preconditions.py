@@ -238,7 +238,9 @@ def _refuse_teams_of_another_source(run: Run, target: Target) -> None:
     """Every source of a run is compared with the tables as the run found them, so a team's rows may come from one."""
     dataset = "" if target.pipeline.config.use_single_dataset else target.schema.name
     tables = {f"{dataset}.{target.table(name)}" for name in run.selected}
-    for other in _other_sources_of_the_run():
+    packages = Container()[LoadPackageStateInjectableContext].storage
+    states = map(packages.get_load_package_state, packages.list_packages())  # a package for each schema of the run
+    for other in (source for state in states for source in state.get("destination_state", {}).get(_REGISTRY, [])):
         teams = sorted({*run.settings.team_ids} & {*other["team_ids"]})
         if teams and (written := sorted(tables & {*other["tables"]})):
             raise SupermetricsConfigurationError(
@@ -248,13 +250,6 @@ def _refuse_teams_of_another_source(run: Run, target: Target) -> None:
     registered = dlt.current.destination_state().setdefault(_REGISTRY, [])
     registered.append({"tables": sorted(tables), "team_ids": run.settings.team_ids})
     commit_load_package_state()
-
-
-def _other_sources_of_the_run() -> Iterator[Any]:
-    """Yields tables and teams of the sources that were extracted before in the same run, each schema in its package."""
-    packages = Container()[LoadPackageStateInjectableContext].storage
-    for load_id in packages.list_packages():
-        yield from packages.get_load_package_state(load_id).get("destination_state", {}).get(_REGISTRY, [])
 
 
 def _refuse_new_row_ids(run: Run) -> None:

@@ -12,13 +12,7 @@ from dlt.common.storages.exceptions import CurrentLoadPackageStateNotAvailable
 
 from ..records import Record, shift
 from ..settings import Settings
-from ..specs import (
-    COMPARED_TABLES,
-    HISTORIES,
-    TABLES,
-    TEAM_SYNCS,
-    TableSpec,
-)
+from ..specs import COMPARED_TABLES, HISTORIES, TABLES, TEAM_SYNCS, TableSpec
 from .destinations import choose_strategy
 from .destinations.modes import WriteMode
 from .destinations.reader import AmongValues, MissingTableError, Reader
@@ -149,11 +143,6 @@ class Run:
             expected = written or [column.name for column in TABLES[name].columns]
             lost[name] = [each for each in expected if stored and each.lower() not in stored]
         return lost
-
-    @property
-    def has_tables(self) -> bool:
-        """Whether the dataset has any of the source's tables."""
-        return self.target is not None and not TABLES.keys().isdisjoint(self.reader.columns)
 
     @property
     def has_changes_view(self) -> bool:

@@ -3,8 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from dlt.common.configuration.container import Container
-from dlt.common.destination import Destination, DestinationCapabilitiesContext
+from dlt.common.destination import Destination
 
 from ...exceptions import SupermetricsConfigurationError
 from .databases import EXACT_TEXT, DuckDbStrategy, PostgresStrategy, ReplaceViewStrategy, SqlalchemyStrategy
@@ -46,7 +45,6 @@ def choose_strategy(
     destination: "Destination[Any, Any] | None",
     table_format: str | None = None,
     snapshot: bool = False,
-    capabilities: DestinationCapabilitiesContext | None = None,
 ) -> DestinationStrategy:
     """Chooses how to write to a destination.
 
@@ -54,13 +52,12 @@ def choose_strategy(
         destination: dlt's destination; None while it is unknown, as in a pipeline that only extracts.
         table_format: `delta` or `iceberg`, on destinations that offer several.
         snapshot: Whether to append each run's full listing instead of mirroring it.
-        capabilities: What a destination without a strategy of its own supports; dlt's current ones by default.
 
     Raises:
         SupermetricsConfigurationError: The tables cannot be kept equal to the API there, and snapshots were not
             requested.
     """
-    name, strategy = _find_strategy(destination, table_format, capabilities)
+    name, strategy = _find_strategy(destination, table_format)
     if snapshot:
         return replace(strategy, mode=SNAPSHOT, reason="snapshots were requested", appends_new_keys=False)
     if strategy.mode is SNAPSHOT:
@@ -73,9 +70,7 @@ def choose_strategy(
 
 
 def _find_strategy(
-    destination: "Destination[Any, Any] | None",
-    table_format: str | None,
-    capabilities: DestinationCapabilitiesContext | None,
+    destination: "Destination[Any, Any] | None", table_format: str | None
 ) -> tuple[str, DestinationStrategy]:
     if destination is None:
         return "duckdb", STRATEGIES["duckdb"]
@@ -83,14 +78,7 @@ def _find_strategy(
     for name in [*(f"{name}, {table_format}" for name in names if table_format), *names]:
         if name in STRATEGIES:
             return name, STRATEGIES[name]
-    if {"delete-insert", "scd2"} <= _merge_strategies(capabilities):
+    if {"delete-insert", "scd2"} <= {*(destination.capabilities().supported_merge_strategies or ())}:
         return names[0], DestinationStrategy(file_format=None)
     reason = "dlt has neither SCD2 nor another way to keep history there"
     return names[0], DestinationStrategy(mode=SNAPSHOT, reason=reason)
-
-
-def _merge_strategies(capabilities: DestinationCapabilitiesContext | None) -> set[str]:
-    container = Container()
-    if capabilities is None and DestinationCapabilitiesContext in container:
-        capabilities = container[DestinationCapabilitiesContext]
-    return set(capabilities.supported_merge_strategies or ()) if capabilities else set()

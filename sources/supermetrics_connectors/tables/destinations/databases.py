@@ -175,19 +175,13 @@ class _MysqlLocks(TeamLocks):
     """Named locks. They end with their connection, so a killed run leaves none behind."""
 
     def acquire(self, keys: Sequence[int], timeout: int) -> bool:
-        return all(
-            self.client.execute_sql(f"SELECT GET_LOCK('{_lock_name(key)}', {timeout})") == [(1,)] for key in keys
-        )
+        return all(self._is_true(f"GET_LOCK('supermetrics {key}', {timeout})") for key in keys)
 
     def are_held(self, keys: Sequence[int]) -> bool:
-        owners = (
-            self.client.execute_sql(f"SELECT IS_USED_LOCK('{_lock_name(key)}') = CONNECTION_ID()") for key in keys
-        )
-        return all(owner == [(1,)] for owner in owners)
+        return all(self._is_true(f"IS_USED_LOCK('supermetrics {key}') = CONNECTION_ID()") for key in keys)
 
     def release(self) -> None:
         self.client.execute_sql("DO RELEASE_ALL_LOCKS()")
 
-
-def _lock_name(key: int) -> str:
-    return f"supermetrics {key}"
+    def _is_true(self, condition: str) -> bool:
+        return bool(self.client.execute_sql(f"SELECT {condition}") == [(1,)])

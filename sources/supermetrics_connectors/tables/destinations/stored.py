@@ -71,11 +71,9 @@ def _stored_table(parts: list[pa.Table], spec: TableSpec) -> StoredTable:
     rows = found.filter(pc.equal(found["row_kind"], CURRENT_ROW))
     rows = rows.select(CURRENT_COLUMNS[:3]).sort_by("team_id").combine_chunks()
     slices, start = {}, 0
-    if rows.num_rows:
-        teams = pc.run_end_encode(rows["team_id"].combine_chunks())
-        for team_id, end in zip(teams.values.to_pylist(), teams.run_ends.to_pylist(), strict=True):
-            slices[team_id] = start, end - start
-            start = end
+    for team in rows["team_id"].value_counts().to_pylist():
+        slices[team["values"]] = start, team["counts"]
+        start += team["counts"]
     keys = rows.group_by(["team_id", "connector_identifier"]).aggregate([]).num_rows
     repeated = found.filter(pc.equal(found["row_kind"], DUPLICATE))["moment"]
     latest = {}
