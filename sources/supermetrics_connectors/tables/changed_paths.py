@@ -114,17 +114,13 @@ def _keys_without_configuration(run: Run, keys: Iterable[ConnectorKey]) -> set[C
     if not stored:
         return set()
     teams = sorted({team_id for team_id, _ in stored})
-    incomplete = {
-        (sync["team_id"], to_utc(sync["started_at"]))
-        for sync in run.corrected_syncs or ()
-        if sync["status"] == "failed"
-    }
+    corrected = {(sync["team_id"], to_utc(sync["started_at"])): sync for sync in run.corrected_syncs or ()}
     examined_at: dict[int, Any] = {}
     for sync in run.rows(TEAM_SYNCS, ["team_id", "started_at", "status", "configurations_changed"], teams):
-        at = to_utc(sync["started_at"]) or EARLIEST
-        is_complete = sync["status"] != "failed" and (sync["team_id"], at) not in incomplete
-        if sync["configurations_changed"] is not None and is_complete:
-            examined_at[sync["team_id"]] = max(examined_at.get(sync["team_id"], at), at)
+        team_id, at = sync["team_id"], to_utc(sync["started_at"]) or EARLIEST
+        status = corrected.get((team_id, at), sync)["status"]
+        if sync["configurations_changed"] is not None and status != "failed":
+            examined_at[team_id] = max(examined_at.get(team_id, at), at)
     return {
         key
         for row in run.rows(CONNECTOR_VERSIONS, ["team_id", "connector_identifier", VALID_FROM], teams)

@@ -113,11 +113,10 @@ def parse_document(text: Any) -> Any:
 
 def _record(spec: TableSpec, listing: Listing, name: str) -> Record:
     records = listing.configurations if spec is CONNECTOR_CONFIGURATIONS else listing.connectors
-    return records.get(name, {})
+    return records.get(name, {}) | _key(listing, name)
 
 
-def key_of(listing: Listing, name: str) -> Record:
-    """The key columns of a connector."""
+def _key(listing: Listing, name: str) -> Record:
     return {"team_id": listing.team_id, "connector_identifier": name}
 
 
@@ -126,9 +125,9 @@ def connector_rows(batch: ListingBatch) -> Iterator[Record]:
     for team in batch.teams:
         diff = team.of(CONNECTORS)
         for name in diff.upserted:
-            yield _record(CONNECTORS, team.listing, name) | key_of(team.listing, name)
+            yield _record(CONNECTORS, team.listing, name)
         for name in diff.deleted:
-            yield key_of(team.listing, name) | {"_deleted": True}
+            yield _key(team.listing, name) | {"_deleted": True}
 
 
 def new_version_rows(batch: ListingBatch, spec: TableSpec) -> Iterator[Record]:
@@ -136,15 +135,14 @@ def new_version_rows(batch: ListingBatch, spec: TableSpec) -> Iterator[Record]:
     for team in batch.teams:
         diff = team.of(spec)
         for name in diff.upserted:
-            version = {"version_id": diff.version_id(name, batch.run.load_id)}
-            yield _record(spec, team.listing, name) | key_of(team.listing, name) | version
+            yield _record(spec, team.listing, name) | {"version_id": diff.version_id(name, batch.run.load_id)}
 
 
 def ended_version_rows(batch: ListingBatch, spec: TableSpec) -> Iterator[Record]:
     """The stored versions of a history that end, without content: key and `version_id`."""
     for team in batch.teams:
         for name, version_id in team.of(spec).ended():
-            yield key_of(team.listing, name) | {"version_id": version_id}
+            yield _key(team.listing, name) | {"version_id": version_id}
 
 
 def sync_rows(batch: ListingBatch) -> Iterator[Record]:

@@ -6,7 +6,7 @@ from typing import Any
 from dlt.common.destination import Destination
 
 from ...exceptions import SupermetricsConfigurationError
-from .databases import EXACT_TEXT, DuckDbStrategy, PostgresStrategy, ReplaceViewStrategy, SqlalchemyStrategy
+from .databases import EXACT_TEXT, REPLACE_VIEW, DuckDbStrategy, PostgresStrategy, SqlalchemyStrategy
 from .delta import DeltaStrategy
 from .modes import SNAPSHOT
 from .strategy import DestinationStrategy
@@ -25,13 +25,16 @@ STRATEGIES: dict[str, DestinationStrategy] = {
         mode=SNAPSHOT, reason="dlt deletes no rows of Iceberg tables", table_format="iceberg"
     ),
     "filesystem": DestinationStrategy(mode=SNAPSHOT, reason="plain files can only be added to"),
-    "clickhouse": ReplaceViewStrategy(sorts_histories=True),
+    "clickhouse": DestinationStrategy(view_statements=REPLACE_VIEW, sorts_histories=True),
     # Text in a file stays text in a JSON column of BigQuery and a VARIANT of Snowflake, where no path finds anything.
     # Clustering by team makes reading some teams cheaper: BigQuery bills what is scanned.
-    "bigquery": ReplaceViewStrategy(
-        json_type="text", table_hints={"x-bigquery-cluster-columns": ["team_id"]}, row_in_list="({})"
+    "bigquery": DestinationStrategy(
+        json_type="text",
+        table_hints={"x-bigquery-cluster-columns": ["team_id"]},
+        row_in_list="({})",
+        view_statements=REPLACE_VIEW,
     ),
-    "snowflake": ReplaceViewStrategy(json_type="text"),
+    "snowflake": DestinationStrategy(json_type="text", view_statements=REPLACE_VIEW),
     # by dlt's documentation; the project runs no tests against the following
     "motherduck": DestinationStrategy(),
     "athena": DestinationStrategy(reason="its Iceberg tables have SCD2 and delete rows", table_format="iceberg"),

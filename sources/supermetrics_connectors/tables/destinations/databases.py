@@ -1,35 +1,28 @@
 """Databases that the tests prove, each with what it does differently."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ...exceptions import SupermetricsConfigurationError
 from ..target import Target
-from .reader import Reader
 from .strategy import DestinationStrategy, TeamLocks
 
 EXACT_TEXT = "x-exact-text"
 """Hint of tables whose texts keep any length and are compared byte by byte; see `mysql.py`."""
 
 
-@dataclass(frozen=True)
-class ReplaceViewStrategy(DestinationStrategy):
-    """A database with CREATE OR REPLACE VIEW."""
-
-    def create_view(self, client: Any, name: str, columns: Mapping[str, str], sql: str) -> bool:
-        """See `DestinationStrategy`."""
-        del columns
-        client.execute_sql(f"CREATE OR REPLACE VIEW {client.make_qualified_table_name(name)} AS {sql}")
-        return True
+REPLACE_VIEW = ("CREATE OR REPLACE VIEW {view} AS {sql}",)
+"""Statements of a database that can replace a view."""
 
 
 @dataclass(frozen=True)
-class DuckDbStrategy(ReplaceViewStrategy):
+class DuckDbStrategy(DestinationStrategy):
     """DuckDB, which refuses `supermetrics.connectors` if a file and a dataset are called `supermetrics`."""
 
     json_constant: str = "cast('{}' as json)"
+    view_statements: tuple[str, ...] = REPLACE_VIEW
 
     def check_tables(self, client: Any, target: Target) -> None:
         """See `DestinationStrategy`."""
@@ -66,6 +59,10 @@ class PostgresStrategy(DestinationStrategy):
     file_format: str | None = "insert_values"
     json_constant: str = "cast('{}' as jsonb)"
     json_text: str = "cast({} as text)"
+    view_statements: tuple[str, ...] = (
+        "CREATE OR REPLACE FUNCTION {function}() RETURNS TABLE ({columns}) LANGUAGE sql STABLE AS $view${sql}$view$",
+        "CREATE OR REPLACE VIEW {view} AS SELECT * FROM {function}()",
+    )
 
     def check_tables(self, client: Any, target: Target) -> None:
         """See `DestinationStrategy`. A text that cannot be encoded would fail the load, and every later load."""
@@ -82,17 +79,6 @@ class PostgresStrategy(DestinationStrategy):
                 f"The connection to PostgreSQL has the client_encoding {connection.encoding}, which cannot represent "
                 "every text of the API. Set client_encoding=utf8 in the credentials, or in PGCLIENTENCODING"
             )
-
-    def create_view(self, client: Any, name: str, columns: Mapping[str, str], sql: str) -> bool:
-        """See `DestinationStrategy`."""
-        view, function = (client.make_qualified_table_name(each) for each in (name, f"{name}_now"))
-        returned = ", ".join(f"{client.escape_column_name(column)} {type_}" for column, type_ in columns.items())
-        client.execute_sql(
-            f"CREATE OR REPLACE FUNCTION {function}() RETURNS TABLE ({returned})"
-            f" LANGUAGE sql STABLE AS $view${sql}$view$"
-        )
-        client.execute_sql(f"CREATE OR REPLACE VIEW {view} AS SELECT * FROM {function}()")  # noqa: S608 - our own names
-        return True
 
     def locks(self, client: Any) -> TeamLocks | None:
         """See `DestinationStrategy`."""
@@ -135,6 +121,8 @@ class SqlalchemyStrategy(DestinationStrategy):
     """SQLite, MySQL and MariaDB, and other databases that SQLAlchemy supports."""
 
     json_type: str = "text"  # dlt has SQLAlchemy encode what is text already: a JSON column would hold a string
+    view_statements: tuple[str, ...] = ("DROP VIEW IF EXISTS {view}", "CREATE VIEW {view} AS {sql}")
+    finds_views: bool = False  # on MariaDB, SQLAlchemy would need the grant SHOW VIEW
 
     def prepare(self) -> None:
         """See `DestinationStrategy`."""
@@ -148,23 +136,11 @@ class SqlalchemyStrategy(DestinationStrategy):
 
         refuse_inexact_tables(client, target)
 
-    def create_view(self, client: Any, name: str, columns: Mapping[str, str], sql: str) -> bool:
-        """See `DestinationStrategy`."""
-        del columns
-        view = client.make_qualified_table_name(name)
-        client.execute_sql(f"DROP VIEW IF EXISTS {view}")
-        client.execute_sql(f"CREATE VIEW {view} AS {sql}")
-        return True
-
     def view_table_name(self, client: Any, table: str) -> str:
         """SQLite looks for a view's tables in the view's own file, which may be opened under any name."""
         if client.dialect_name == "sqlite":
             return str(client.escape_column_name(table))
         return super().view_table_name(client, table)
-
-    def reader(self, target: Target) -> Reader:
-        """See `DestinationStrategy`. SQLAlchemy would need the grant SHOW VIEW to look up a view on MariaDB."""
-        return Reader(target, self.json_text, finds_views=False)
 
     def locks(self, client: Any) -> TeamLocks | None:
         """See `DestinationStrategy`."""

@@ -113,7 +113,7 @@ def open_files(client: Any, tables: Mapping[str, Any]) -> Iterator[Any]:
         destination: Any = duckdb_destination(connection)
         made, _ = get_destination_clients(client.schema, destination, client.dataset_name)
         database: Any = made
-        connection.execute(f"CREATE SCHEMA {database.sql_client.fully_qualified_dataset_name()}")
+        connection.execute(f"CREATE SCHEMA IF NOT EXISTS {database.sql_client.fully_qualified_dataset_name()}")
         # pushed down, a comparison of texts meets Delta's statistics, which have another Arrow layout, and fails
         connection.execute("SET disabled_optimizers = 'filter_pushdown'; SET GLOBAL TimeZone = 'UTC'")
         with database:

@@ -33,6 +33,8 @@ class DestinationStrategy:
         table_hints: dlt's hints of every table.
         sorts_histories: Whether histories are sorted by team, because they have no key there.
         row_in_list: Template of a row of several columns in the subquery of IN.
+        view_statements: Templates of the statements that create or replace a view; none where the project creates none.
+        finds_views: Whether the look-up of columns finds the view of changes too, which saves another look-up.
     """
 
     mode: WriteMode = MIRROR
@@ -46,6 +48,8 @@ class DestinationStrategy:
     table_hints: Mapping[str, Any] = field(default_factory=dict)
     sorts_histories: bool = False
     row_in_list: str = "{}"
+    view_statements: tuple[str, ...] = ()
+    finds_views: bool = True
 
     @property
     def mode_for_new_keys(self) -> WriteMode:
@@ -84,7 +88,7 @@ class DestinationStrategy:
 
     def reader(self, target: Target) -> Reader:
         """Reads the tables of a target."""
-        return Reader(target, self.json_text)
+        return Reader(target, self.json_text, finds_views=self.finds_views)
 
     def ended_versions(
         self, reader: Reader, spec: TableSpec, version_ids: Sequence[str], at: datetime
@@ -141,8 +145,11 @@ class DestinationStrategy:
         Returns:
             False where the project creates no views.
         """
-        del client, name, columns, sql
-        return False
+        returned = ", ".join(f"{client.escape_column_name(column)} {type_}" for column, type_ in columns.items())
+        view, function = (client.make_qualified_table_name(each) for each in (name, f"{name}_now"))
+        for statement in self.view_statements:
+            client.execute_sql(statement.format(view=view, function=function, columns=returned, sql=sql))
+        return bool(self.view_statements)
 
     def view_table_name(self, client: Any, table: str) -> str:
         """A table's name inside the SELECT of a view."""
