@@ -35,7 +35,7 @@ def test_a_dry_run_leaves_no_file(cli: Command, tmp_path: Path) -> None:
     """Neither a DuckDB file nor a file of dlt; the output says what a load would write."""
     code, out, err = cli("load", "--include-configs", "--dry-run")
     assert (code, err) == (0, "")
-    assert f"add                team {TEAM}  A  Name A\n" in out
+    assert f"added: team {TEAM} A Name A\n" in out
     assert out.endswith(
         "Would load 2 of 2 teams: 2 connectors, 2 changed, 0 removed, 2 new configuration versions. "
         "Nothing was written.\n"
@@ -70,5 +70,5 @@ def test_a_dry_run_names_the_first_of_many(api: Sandbox, capsys: pytest.CaptureF
     assert run(["load", "--dry-run", "--include-teams", "--include-logs", "--include-secrets"]) == 0
     assert len(api.requests) == 2, "optional tables are not requested"
     out = capsys.readouterr().out
-    assert out.count("\nadd  ") == 20
+    assert out.count("\nadded: ") == 20
     assert "… and 12 more\n" in out

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from supermetrics_connectors.interface import canonical_json
 
+from ..plurals import counted
 from ..run.result import LoadResult
 from ..sanitize import sanitize
 
@@ -130,12 +131,8 @@ def show_dry_run(result: LoadResult) -> None:
         result: What a dry run found.
     """
     _show_teams(result)
-    verbs = {"added": "add", "changed": "change", "removed": "remove", "configured": "new configuration"}
-    for change in result.changes.first:
-        what = f"team {change.team_id}  {change.connector_identifier}  {change.name or ''}".rstrip()
-        show(f"{verbs[change.kind]:<17}  {what}")
-    if more := result.changes.count - len(result.changes.first):
-        show(f"… and {more} more")
+    for line in result.changes.lines():
+        show(line)
     show(f"Would load {_teams(result)}: {_sums(result)}. Nothing was written.")
 
 
@@ -168,11 +165,6 @@ def _show_redacted(result: LoadResult) -> None:
     for team in redacted[:MAX_TEAM_LINES]:
         for identifier, paths in json.loads(team["redacted_paths"] or "{}").items():
             show(f"  team {team['team_id']}, {identifier}: {', '.join(paths)}")
-
-
-def counted(count: int, noun: str, plural: str = "") -> str:
-    """A number with its noun, in the singular or plural."""
-    return f"{count} {noun if count == 1 else plural or f'{noun}s'}"
 
 
 def _teams(result: LoadResult) -> str:

@@ -7,10 +7,9 @@ every script and style but its own.
 import base64
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -34,8 +33,7 @@ NUMBERS = (
 """Columns that are aligned to the right."""
 
 
-@dataclass(frozen=True)
-class Figure:
+class Figure(NamedTuple):
     """A number of the strip, which links to its section.
 
     Attributes:
@@ -50,29 +48,13 @@ class Figure:
     about: str
     is_bad: bool = True
 
-    @property
-    def label(self) -> str:
-        """The noun in the number of the figure."""
-        return self.noun if self.section.total == 1 else f"{self.noun}s"
 
-
-@dataclass(frozen=True)
-class Group:
+class Group(NamedTuple):
     """The sections that answer one question of a reader."""
 
     key: str
     title: str
     sections: list[Section]
-
-    @property
-    def with_rows(self) -> list[Section]:
-        """The sections that have something to show."""
-        return [section for section in self.sections if section.rows]
-
-    @property
-    def without_rows(self) -> list[Section]:
-        """The sections that are one line."""
-        return [section for section in self.sections if not section.rows]
 
 
 def make_page(destination: Any, dataset: str, now: datetime | None = None) -> str:

@@ -5,7 +5,8 @@ texts are read, because databases search them in different ways.
 """
 
 import re
-from typing import NamedTuple
+from collections import defaultdict
+from dataclasses import dataclass, field
 
 from .tables import Row, Tables
 
@@ -15,7 +16,8 @@ _TEAMS_AT_ONCE = 100
 """Teams whose configurations are in memory together."""
 
 
-class SecretUse(NamedTuple):
+@dataclass
+class SecretUse:
     """Secrets by team, connector and id.
 
     Attributes:
@@ -24,44 +26,38 @@ class SecretUse(NamedTuple):
         connectors: Number of examined connectors: with a current configuration and a complete list of secrets.
     """
 
-    missing: list[Row]
-    unused: list[Row]
-    connectors: int
+    missing: list[Row] = field(default_factory=list)
+    unused: list[Row] = field(default_factory=list)
+    connectors: int = 0
 
 
 def secret_use(tables: Tables) -> SecretUse:
     """Compares the secrets of every connector with its current configuration."""
-    use = SecretUse([], [], 0)
+    use = SecretUse()
     fetches = tables["fetches"]
     found = tables.rows(f"select distinct team_id from {fetches} where endpoint = 'secrets' and status = 'ok'")
     teams = sorted(row["team_id"] for row in found)
     for start in range(0, len(teams), _TEAMS_AT_ONCE):
-        some = _of_teams(tables, teams[start : start + _TEAMS_AT_ONCE])
-        use = SecretUse(use.missing + some.missing, use.unused + some.unused, use.connectors + some.connectors)
+        _compare(tables, f"team_id in ({', '.join(map(str, teams[start : start + _TEAMS_AT_ONCE]))})", use)
     return use
 
 
-def _of_teams(tables: Tables, team_ids: list[int]) -> SecretUse:
-    among = f"team_id in ({', '.join(map(str, team_ids))})"
-    secrets: dict[tuple[int, str], dict[str, str]] = {}
-    for row in tables.rows(
-        "select team_id, connector_identifier, secret_placeholder, secret_name"
-        f" from {tables['connector_secrets']} where {among}"
-    ):
-        of_connector = secrets.setdefault((row["team_id"], row["connector_identifier"]), {})
-        of_connector[row["secret_placeholder"]] = row["secret_name"]
-    use = SecretUse([], [], 0)
-    configurations = tables.rows(_texts(tables, among))
-    for row in configurations:
+def _compare(tables: Tables, among: str, use: SecretUse) -> None:
+    """Adds what the connectors of some teams miss and do not use."""
+    secrets: defaultdict[tuple[int, str], dict[str, str]] = defaultdict(dict)
+    columns = "team_id, connector_identifier, secret_placeholder, secret_name"
+    for row in tables.rows(f"select {columns} from {tables['connector_secrets']} where {among}"):
+        secrets[row["team_id"], row["connector_identifier"]][row["secret_placeholder"]] = row["secret_name"]
+    for row in tables.rows(_texts(tables, among)):
+        use.connectors += 1
         used = {*SECRET_ID.findall(row.pop("configuration_text") or "")}
-        known = secrets.get((row["team_id"], row["connector_identifier"]), {})
-        use.missing.extend(row | {"secret_placeholder": each} for each in sorted(used - known.keys()))
-        use.unused.extend(
+        known = secrets[row["team_id"], row["connector_identifier"]]
+        use.missing += [row | {"secret_placeholder": each} for each in sorted(used - known.keys())]
+        use.unused += [
             row | {"secret_name": known[each], "secret_placeholder": each}
             for each in sorted(known.keys() - used)
             if SECRET_ID.fullmatch(each)  # nothing is known about the use of an id of another form
-        )
-    return use._replace(connectors=len(configurations))
+        ]
 
 
 def _texts(tables: Tables, among: str) -> str:

@@ -7,14 +7,16 @@ answers: a section whose tables are not loaded says what to load, and a section 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, timezone
+from typing import NamedTuple
 
 from markupsafe import Markup
 
+from ..plurals import counted
 from ..read.overview import LOG_DAYS, overview
 from . import charts
 from .messages import api_sentence
-from .secret_use import SecretUse, secret_use
-from .tables import Coverage, Row, Tables, counted, items
+from .secret_use import secret_use
+from .tables import Row, Tables, items
 
 CHANGES_DAYS = 84
 """Days in the chart: twelve weeks."""
@@ -23,8 +25,6 @@ SLOW_MS = 10_000
 STALE_DAYS = 2
 """Days without a complete sync after which a team is stale: loads run every day or every hour."""
 
-TEAMS = ("team", "teams")
-CONNECTORS = ("connector", "connectors")
 WITH_CONFIGURATIONS = "load with --include-configs"
 WITH_SECRETS = "load with --include-secrets --include-configs"
 OVERVIEW_TITLES = {
@@ -39,6 +39,14 @@ OVERVIEW_TITLES = {
     "fields": "fields",
 }
 """Columns of the overview that the report shows, with their titles."""
+
+
+class Coverage(NamedTuple):
+    """How much of what a section is about was examined: how many, of how many, of what."""
+
+    examined: int
+    total: int
+    noun: str
 
 
 @dataclass
@@ -74,10 +82,10 @@ class Section:
         self.sql[f"{self.key}{part}"] = sql
         return tables.rows(sql)
 
-    def run_coverage(self, tables: Tables, nouns: tuple[str, str], sql: str) -> Coverage:
+    def run_coverage(self, tables: Tables, noun: str, sql: str) -> Coverage:
         """Runs a query for how much was examined, and of how much."""
         [examined, total] = self.run(tables, sql, "-examined")[0].values()
-        return Coverage(examined or 0, total or 0, nouns)
+        return Coverage(examined or 0, total or 0, noun)
 
     def examine(self, rows: list[Row], coverage: Coverage | None = None, unless: str = "") -> "Section":
         """Takes the answer.
@@ -89,12 +97,15 @@ class Section:
         """
         self.rows = rows
         self.total = rows[0].get("total", len(rows)) if rows else 0
-        self.note = coverage.note if coverage else ""
-        return self if rows or not (coverage and coverage.is_none) else self.not_examined(unless)
+        if coverage and coverage.examined < coverage.total:
+            if not rows and not coverage.examined:
+                return self.not_examined(unless)
+            self.note = f"Examined: {coverage.examined} of {counted(coverage.total, coverage.noun)}."
+        return self
 
     def not_examined(self, unless: str) -> "Section":
         """States that the answer is unknown."""
-        self.total, self.note, self.empty = None, "", f"Not examined: {unless}."
+        self.total, self.empty = None, f"Not examined: {unless}."
         return self
 
 
@@ -230,7 +241,7 @@ limit {MAX_ROWS}""",
 def _of_connectors(tables: Tables, section: Section, where: str) -> Coverage:
     return section.run_coverage(
         tables,
-        CONNECTORS,
+        "connector",
         f"""select (
   select count(*)
   from {tables["connectors"]} as connectors
@@ -280,7 +291,7 @@ limit {MAX_ROWS}""",
 def _of_teams(tables: Tables, section: Section, where: str) -> Coverage:
     return section.run_coverage(
         tables,
-        TEAMS,
+        "team",
         f"""{tables.with_syncs}
 select sum(case when {where} then 1 else 0 end) as examined, sum(case when age = 1 then 1 else 0 end) as teams
 from syncs""",
@@ -307,9 +318,9 @@ def secrets_in_use(tables: Tables) -> list[Section]:
     )
     if not tables.has("connectors", "connector_secrets", "fetches", connector_configurations="configuration_json"):
         return [section.not_examined(WITH_SECRETS) for section in (missing, unused)]
-    use: SecretUse = secret_use(tables)
+    use = secret_use(tables)
     connectors = tables.rows(f"select count(*) as connectors from {tables['connectors']}")[0]["connectors"]
-    coverage = Coverage(use.connectors, connectors, CONNECTORS)
+    coverage = Coverage(use.connectors, connectors, "connector")
     return [
         section.examine(rows[:MAX_ROWS], coverage, WITH_SECRETS)
         for section, rows in ((missing, use.missing), (unused, use.unused))
@@ -433,7 +444,7 @@ def connectors(tables: Tables, now: datetime) -> Section:
     distant = datetime.max.replace(tzinfo=timezone.utc)
     rows.sort(key=lambda row: (row["last_edited_at"] or distant, row["team_id"], row["connector_identifier"]))
     section.columns = {name: title for name, title in OVERVIEW_TITLES.items() if rows and name in rows[0]}
-    section.about = f"{counted(len(rows), *CONNECTORS)} in {counted(teams, *TEAMS)} with a complete sync."
+    section.about = f"{counted(len(rows), 'connector')} in {counted(teams, 'team')} with a complete sync."
     if len(rows) > MAX_ROWS:
         section.about += f" The {MAX_ROWS} whose last edit is the oldest."
     section.examine(rows)

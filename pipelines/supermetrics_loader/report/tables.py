@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
 from typing import Any
@@ -26,37 +25,6 @@ _UTC_DAY = {
 """The day of a timestamp in UTC, by dialect. MySQL and SQLite store UTC without a zone."""
 
 
-@dataclass(frozen=True)
-class Coverage:
-    """How much of what a section is about was examined.
-
-    Attributes:
-        examined: How many.
-        total: Of how many.
-        nouns: Singular and plural of what is counted.
-    """
-
-    examined: int
-    total: int
-    nouns: tuple[str, str]
-
-    @property
-    def is_none(self) -> bool:
-        """Whether nothing was examined, although there is something."""
-        return self.total > 0 and not self.examined
-
-    @property
-    def note(self) -> str:
-        """A sentence about what was not examined; "" if everything was."""
-        missing = self.total - self.examined
-        return f"Examined: {self.examined} of {counted(self.total, *self.nouns)}." if missing > 0 else ""
-
-
-def counted(number: int, singular: str, plural: str = "") -> str:
-    """The number with its noun."""
-    return f"{number:,} {singular if number == 1 else plural or f'{singular}s'}"
-
-
 class Tables:
     """The tables of a dataset.
 
@@ -65,27 +33,13 @@ class Tables:
         columns: Names of columns by table, of the tables that exist and were loaded.
     """
 
-    NAMES = (
-        "team_syncs",
-        "connectors",
-        "connector_versions",
-        "connector_configurations",
-        CHANGES_VIEW,
-        "teams",
-        "connector_logs",
-        "connector_secrets",
-        "fetches",
-    )
-
     def __init__(self, data: Dataset) -> None:
         self.data = data
-        self.columns = {table: names for table in self.NAMES if (names := data.columns(table))}
+        self.columns = {table: data.columns(table) for table in data.tables}
         if "configurations_changed" in self.columns.get("team_syncs", ()) and not self._has_configurations():
             self.columns.pop("connector_configurations", None)
         self.changes = data.table(CHANGES_VIEW)
-        if (
-            CHANGES_VIEW not in self.columns and "connector_versions" in self.columns
-        ):  # no view: its SELECT gives the same
+        if CHANGES_VIEW not in self.columns and "connector_versions" in self.columns:  # its SELECT gives the same
             self.changes = f"(\n{data.changes_query}\n)"
             self.columns[CHANGES_VIEW] = ["detected_at"]
 

@@ -10,8 +10,9 @@ import requests
 
 from supermetrics_connectors.interface import DeadlineAdapter
 
+from ..plurals import counted
 from ..sanitize import sanitize
-from .result import ChangedConnector, LoadResult
+from .result import LoadResult
 
 logger = logging.getLogger(__name__)
 
@@ -25,19 +26,11 @@ _ESCAPED = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})  # or a name 
 def describe_result(result: LoadResult) -> str:
     """What a run changed and which teams failed, in lines; "" for neither."""
     failures = [f"Failed: {sanitize(team['error_message'])}" for team in result.failed]
-    changes = [describe_change(change) for change in result.changes.first]
-    if more := result.changes.count - len(changes):
-        changes.append(f"… and {more} more")
+    changes = result.changes.lines()
     if not failures and not changes:
         return ""
-    count = result.changes.count
-    return "\n".join([f"{count} connector{'s' * (count != 1)} changed in {result.dataset_name}", *failures, *changes])
-
-
-def describe_change(change: ChangedConnector) -> str:
-    """One change as a line."""
-    kind = {"configured": "new configuration"}.get(change.kind, change.kind)
-    return sanitize(f"{kind}: team {change.team_id} {change.connector_identifier} {change.name or ''}".rstrip())
+    count = counted(result.changes.count, "connector")
+    return "\n".join([f"{count} changed in {result.dataset_name}", *failures, *changes])
 
 
 def notify(webhook: str, text: str) -> None:

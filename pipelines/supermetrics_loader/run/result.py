@@ -21,6 +21,8 @@ from supermetrics_connectors.interface import (
     selected_endpoints,
 )
 
+from ..sanitize import sanitize
+
 MAX_NAMED_CHANGES = 20
 """Changes that are listed one by one; more would not fit on a screen or in a chat message."""
 
@@ -42,6 +44,10 @@ class ChangedConnector:
     team_id: int
     connector_identifier: str
     name: str | None = None
+
+    def __str__(self) -> str:
+        kind = "new configuration" if self.kind == "configured" else self.kind
+        return f"{kind}: team {self.team_id} {self.connector_identifier} {self.name or ''}".rstrip()
 
 
 @dataclass
@@ -65,6 +71,11 @@ class RunChanges:
                 self.count += 1
                 if self.count <= MAX_NAMED_CHANGES:
                     self.first.append(change)
+
+    def lines(self) -> list[str]:
+        """A line per connector, sanitized, and how many there are beyond those."""
+        shown = [sanitize(change) for change in self.first]
+        return [*shown, f"… and {self.count - len(shown)} more"] if self.count > len(shown) else shown
 
 
 def _changes_of(team: TeamDiff) -> Iterator[ChangedConnector]:
