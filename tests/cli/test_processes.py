@@ -65,8 +65,8 @@ def test_the_sandbox_command_prints_commands_to_paste_as_a_whole(cli: Command, m
         "8 connectors, 0 changed, 0 removed, 1 new",
         "7 connectors, 0 changed, 1 removed, 0 new",
     ]
-    assert "T3S70  Internal CRM: ~$.dataSourceUser.userInfo.label.value\n" in out
-    assert re.search(r'^\+ +"value": "\$\.name"', out, re.MULTILINE)
+    assert "NEW01  Service desk: ~$.authentication.type\n" in out
+    assert re.search(r'^\+ +"type": "oauth2"', out, re.MULTILINE)
     assert len(loaded(dataset="supermetrics_sandbox")) == 7
 
 

@@ -89,8 +89,10 @@ class Fault:
         if body is None and self.code is None and 300 <= self.status < 400:
             body = b""
         elif body is None:
-            words = {"code": self.code, "message": self.message, "description": self.description}
-            body = orjson.dumps(error_envelope(status, request_id, **words))
+            envelope = error_envelope(status, request_id, self.description)
+            words = {"code": self.code or None, "message": self.message}
+            envelope["error"] |= {name: word for name, word in words.items() if word is not None}
+            body = orjson.dumps(envelope)
         usual |= {"Content-Type": self.content_type, "X-Request-Id": request_id, "Location": self.location}
         if self.retry_after is not None:
             usual["Retry-After"] = str(self.retry_after)
@@ -309,4 +311,4 @@ class Sandbox(sandbox.Sandbox):
         return listing if count is None else {**listing, "count": count}
 
     def _log_page(self, log: list[dict[str, Any]], request: Request) -> Any:
-        return log_page(log, request, max_entries=self.log_page)
+        return {"logs": log_page(log, request)["logs"][: self.log_page]}

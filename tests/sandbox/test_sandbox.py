@@ -19,7 +19,6 @@ from tests.helpers.sandbox import Fault, Sandbox
 TEAM = 936506
 LISTING = f"/v1/teams/{TEAM}/connector_builder/connectors"
 ADMIN = f"/sandbox/teams/{TEAM}/connectors"
-DRAFT = "/sandbox/teams/941277/connectors/WHS44/configuration"
 
 Ask = Callable[..., requests.Response]
 
@@ -116,15 +115,6 @@ def test_connectors_are_added_edited_configured_and_deleted_over_http(ask: Ask) 
     assert ask(f"{ADMIN}/A", "DELETE").json() == configured
     assert ask(LISTING).json()["count"] == 3
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", ask(f"{ADMIN}/T3S70", "PATCH", {}).json()["updated_at"])
-
-
-def test_a_configuration_is_changed_in_part(ask: Ask) -> None:
-    """A JSON merge patch: objects are merged, null removes, any other value replaces."""
-    ask(DRAFT, "PATCH", {"configuration_json": {"a": {"b": 1, "c": [1, 2]}, "d": 1}})
-    patch = {"a": {"b": None, "c": [3], "e": {"f": None, "g": 2}}, "d": {"h": 1}, "i": None}
-    merged = ask(DRAFT, "PATCH", {"configuration_json": patch}).json()["configuration"]
-    assert merged["configuration_json"] == {"a": {"c": [3], "e": {"g": 2}}, "d": {"h": 1}}
-    assert merged["version"] == "1.0.1"
 
 
 @pytest.mark.parametrize(

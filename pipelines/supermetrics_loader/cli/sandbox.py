@@ -39,8 +39,9 @@ def _usage(url: str, token: str, team_ids: str) -> str:
     connectors = f"{url}/sandbox/teams/936506/connectors"
     load = f"supermetrics-connectors load --include-configs --dataset {SANDBOX_DATASET}"
     added = '{"connector_identifier": "NEW01", "name": "Support desk"}'
-    configured = '{"configuration_json": {"authentication": {"type": "user_input"}}}'
-    reconfigured = '{"configuration_json": {"dataSourceUser": {"userInfo": {"label": {"value": "$.name"}}}}}'
+    configured, reconfigured = (
+        f'{{"configuration_json": {{"authentication": {{"type": "{kind}"}}}}}}' for kind in ("user_input", "oauth2")
+    )
     return f"""\
 Sandbox of the API: {url}, token {token}, teams {team_ids}. Ctrl-C ends it.
 Paste all of this into another shell:
@@ -62,14 +63,14 @@ curl -fsS -o /dev/null -X PATCH {connectors}/NEW01 -d '{{"name": "Service desk"}
 curl -fsS -o /dev/null -X PUT {connectors}/NEW01/configuration -d '{configured}'
 {load}
 
-# Change one member of another connector's configuration.
-curl -fsS -o /dev/null -X PATCH {connectors}/T3S70/configuration -d '{reconfigured}'
+# Change the configuration.
+curl -fsS -o /dev/null -X PUT {connectors}/NEW01/configuration -d '{reconfigured}'
 {load}
 
 # Delete the new connector.
 curl -fsS -o /dev/null -X DELETE {connectors}/NEW01
 {load}
 
-# List all changes, and compare the two versions of the changed configuration.
+# List all changes, and compare the two versions of the configuration.
 supermetrics-connectors changes --dataset {SANDBOX_DATASET}
-supermetrics-connectors diff 936506 T3S70 --dataset {SANDBOX_DATASET}"""
+supermetrics-connectors diff 936506 NEW01 --dataset {SANDBOX_DATASET}"""

@@ -76,13 +76,7 @@ class Sandbox(State):
 
     @property
     def url(self) -> str:
-        """The base URL, `http://127.0.0.1:PORT`.
-
-        Raises:
-            RuntimeError: The port is not known before the first start.
-        """
-        if self._port == 0:
-            raise RuntimeError("The sandbox has no port yet: start() it first, or give it one.")
+        """The base URL, `http://127.0.0.1:PORT`. A free port is known after the first start."""
         return f"http://127.0.0.1:{self._port}"
 
     def start(self) -> Sandbox:
@@ -201,14 +195,10 @@ class Sandbox(State):
             _allow("POST", request)
             return 201, self.add_connector(team_id, **_json_object(request.body))
         if match["configuration"]:
-            _allow("PUT, PATCH", request)
+            _allow("PUT", request)
             fields = _json_object(request.body)
-            definition = fields.get("configuration_json")
-            if not isinstance(definition, dict):
+            if not isinstance(fields.get("configuration_json"), dict):
                 raise SandboxError(400, 'The body must look like {"configuration_json": {...}}.')
-            if request.method == "PATCH":
-                configuration = self.connector(team_id, identifier).get("configuration") or {}
-                fields["configuration_json"] = _merged(configuration.get("configuration_json") or {}, definition)
             return 200, self.edit_configuration(team_id, identifier, **fields)
         _allow("PATCH, DELETE", request)
         if request.method == "DELETE":
@@ -224,18 +214,6 @@ def _json_object(body: bytes) -> dict[str, Any]:
     if not isinstance(decoded, dict):
         raise SandboxError(400, f"The body must be a JSON object, got {type(decoded).__name__}.")
     return decoded
-
-
-def _merged(old: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """A JSON merge patch (RFC 7396): objects are merged, null removes a member, any other value replaces it."""
-    merged = {name: value for name, value in old.items() if name not in changes}
-    for name, value in changes.items():
-        if isinstance(value, dict):
-            before = old.get(name)
-            merged[name] = _merged(before if isinstance(before, dict) else {}, value)
-        elif value is not None:
-            merged[name] = value
-    return merged
 
 
 def _allow(methods: str, request: Request) -> None:

@@ -8,12 +8,6 @@ from typing import Any
 Json = dict[str, Any]
 
 
-def configuration(definition: Json, *, version: str, created: str, updated: str) -> Json:
-    """A configuration in the API's wire shape."""
-    definition = {"$schema": "https://api.supermetrics.com/cc/v1/schema/connector", **definition}
-    return {"version": version, "configuration_json": definition, "created_at": created, "updated_at": updated}
-
-
 def request(url: str, rows: str, *, headers: Json | None = None, parameters: Json | None = None, **more: Any) -> Json:
     """A request; `rows` is the JSONPath of its data rows, other members such as `type` can be added."""
     return {

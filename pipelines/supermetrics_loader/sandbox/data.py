@@ -14,7 +14,6 @@ from typing import Any
 from .configurations import (
     Json,
     account_fetcher,
-    configuration,
     field,
     json_path,
     named,
@@ -353,7 +352,10 @@ def _connector(
         "updated_at": updated,
     }
     if definition is not None:
-        connector["configuration"] = configuration(
-            definition, version=version, created=created, updated=configured or updated
-        )
+        connector["configuration"] = {
+            "version": version,
+            "configuration_json": {"$schema": "https://api.supermetrics.com/cc/v1/schema/connector", **definition},
+            "created_at": created,
+            "updated_at": configured or updated,
+        }
     return connector

@@ -42,13 +42,12 @@ def with_meta(data: Any, request: Request) -> Any:
     return {"meta": {"request_id": request.request_id}, "data": data}
 
 
-def log_page(log: list[dict[str, Any]], request: Request, *, max_entries: int = MAX_LOG_PAGE) -> Any:
+def log_page(log: list[dict[str, Any]], request: Request) -> Any:
     """The newest entries before the requested time, newest first.
 
     Args:
         log: Entries in any order; of entries with the same time, a later one is newer.
         request: Its query may have `limit` and `before`.
-        max_entries: Entries in a response at most, even if `limit` is larger.
 
     Raises:
         SandboxError: A parameter is malformed (400).
@@ -63,7 +62,7 @@ def log_page(log: list[dict[str, Any]], request: Request, *, max_entries: int = 
         except ValueError:
             raise SandboxError(400, f"before must be a time in ISO 8601, got {before!r}.") from None
         entries = [each for each in entries if _log_time(each) < end]
-    return {"logs": entries[: min(int(limit), max_entries)]}
+    return {"logs": entries[: int(limit)]}
 
 
 def _log_time(entry: Mapping[str, Any]) -> datetime:

@@ -89,7 +89,7 @@ class SandboxError(Exception):
 
     def response(self, request_id: str, headers: Mapping[str, str] | None = None) -> Response:
         """The error envelope with this request id and these headers."""
-        envelope = error_envelope(self.status, request_id, description=self.description)
+        envelope = error_envelope(self.status, request_id, self.description)
         return json_response(self.status, envelope, request_id, {**(headers or {}), **self.headers})
 
 
@@ -100,18 +100,11 @@ def json_response(status: int, content: Any, request_id: str, headers: Mapping[s
     return Response(status, body, {**usual, **(headers or {}), "Content-Length": str(len(body))})
 
 
-def error_envelope(
-    status: int,
-    request_id: str | None,
-    *,
-    code: str | None = None,
-    message: str | None = None,
-    description: str | None = None,
-) -> dict[str, Any]:
-    """The API's error envelope; code and message are the usual ones of the status by default."""
+def error_envelope(status: int, request_id: str | None, description: str | None = None) -> dict[str, Any]:
+    """The API's error envelope, with the usual code and message of the status."""
     words = phrase(status)
-    usual_code, usual_message = ERRORS.get(status, (words.upper().replace(" ", "_"), f"{words}."))
-    error = {"code": code or usual_code, "message": usual_message if message is None else message}
+    code, message = ERRORS.get(status, (words.upper().replace(" ", "_"), f"{words}."))
+    error = {"code": code, "message": message}
     if description is not None:
         error["description"] = description
     return {"meta": {} if request_id is None else {"request_id": request_id}, "error": error}

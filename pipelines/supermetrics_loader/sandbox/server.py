@@ -40,7 +40,7 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
 
     def __init__(self, application: Application, handler: type[Handler], port: int) -> None:
         self.application = application
-        self._open: dict[socket.socket, threading.Thread] = {}
+        self._open: set[socket.socket] = set()
         super().__init__(("127.0.0.1", port), handler)
         # The poll interval is the time that shutdown() may have to wait.
         self._thread = threading.Thread(target=self.serve_forever, args=(0.02,), name="sandbox", daemon=True)
@@ -48,14 +48,13 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Remembers the connection before its thread runs, so that `close` cannot miss it."""
-        thread = threading.Thread(target=self.process_request_thread, args=(request, client_address), daemon=True)
-        self._open[request] = thread
-        thread.start()
+        self._open.add(request)
+        super().process_request(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:
         """Ends a connection."""
         super().shutdown_request(request)
-        self._open.pop(request, None)
+        self._open.discard(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Reports defects of the sandbox, not broken connections: the client or `close` broke those."""
@@ -66,11 +65,10 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
         """Ends every connection, and waits for their threads."""
         self.shutdown()
         self._thread.join()
-        self.server_close()
-        for connection, thread in list(self._open.items()):
+        for connection in list(self._open):
             with contextlib.suppress(OSError):  # its thread may have closed the connection
                 connection.shutdown(socket.SHUT_RDWR)
-            thread.join()
+        self.server_close()  # waits for the threads
 
 
 class Handler(BaseHTTPRequestHandler):
