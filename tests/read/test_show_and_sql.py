@@ -120,7 +120,6 @@ def test_a_query_prints_json_csv_or_a_table(ask: Any, monkeypatch: pytest.Monkey
         ("with gone as (delete from connectors returning *) select * from gone", ""),
         ("with one as (select 1) insert into connectors select * from connectors", ""),
         ("explain analyze copy (select 1) to 'file.csv';", "`sql` reads and never writes"),
-        ("explain (analyze, format json) copy (select 1) to 'file.csv'", "`sql` reads and never writes"),
         ("with one as materialized (/**/ copy (select 1) to 'file.csv') select 1", "`sql` reads and never writes"),
         ("select 1 into outfile 'file.csv'", "`sql` reads and never writes"),
         ("select * from connectors where", ""),
@@ -138,12 +137,6 @@ def test_a_query_that_is_no_query_is_a_usage_error(ask: Any, query: str, problem
     assert "\x1b" not in err
     assert ask("sql", count, "--csv") == before
     assert not Path("file.csv").exists()
-
-
-def test_a_query_can_be_explained(ask: Any) -> None:
-    """With and without its execution and options."""
-    for options in ("", "analyze", "(format json)"):
-        assert ask("sql", f"explain {options} (select 'as ( copy' from connectors)", "--json")[0] == 0, options
 
 
 @pytest.mark.parametrize("destination", ["duckdb"], indirect=True)

@@ -17,14 +17,8 @@ from .errors import QueryError
 PROGRAM = "supermetrics-connectors"
 NEWEST = "select team_id, name, connector_identifier, updated_at from connectors order by updated_at desc limit 10"
 """The query of `look_command`."""
-_QUERIES = {"SELECT", "WITH", "FROM", "VALUES", "TABLE", "SHOW", "DESCRIBE", "EXPLAIN", "SUMMARIZE"}
+_QUERIES = {"SELECT", "WITH", "FROM", "VALUES", "TABLE", "SHOW", "DESCRIBE", "SUMMARIZE"}
 """First words of a query, where the session itself refuses writes to the database."""
-_EXPLAIN = re.compile(
-    r"\s*(?:(?:analy[sz]e|verbose|query\s+plan)\b\s*"
-    r"|\(\s*(?:analy[sz]e|verbose|costs|settings|buffers|wal|timing|summary|memory|format)\b[^)]*\)\s*)*",
-    re.IGNORECASE,
-)
-"""The options of EXPLAIN."""
 _FILE_WRITES = re.compile(r"\b(?:AS|MATERIALIZED) \( COPY\b|\bINTO (?:OUTFILE|DUMPFILE)\b")
 """What writes a file within a query, in DuckDB and in MySQL. No read-only session refuses it."""
 _MYSQL_MINUSES = re.compile(r"--(?![\s\x00-\x1f])")
@@ -91,14 +85,14 @@ def _program() -> str:
 
 
 def _refuse_writes(sql: str, data: Dataset) -> None:
-    """Makes sure that the text is one query, or EXPLAIN of one.
+    """Makes sure that the text is one query. EXPLAIN is none, as it can execute a statement.
 
     DuckDB files, PostgreSQL, SQLite and MySQL refuse writes to the database themselves. For other destinations the
     query is parsed.
     """
     try:
         text = _MYSQL_MINUSES.sub("- -", sql) if data.dialect == "mysql" else sql
-        tokens = _without_explain(sqlglot.tokenize(text, read=data.dialect), data.dialect)
+        tokens = sqlglot.tokenize(text, read=data.dialect)
         trees = [] if data.is_guarded else sqlglot.parse(sql, read=data.dialect)
     except SqlglotError as error:
         raise QueryError(f"The query cannot be parsed: {error}") from None
@@ -114,13 +108,3 @@ def _refuse_writes(sql: str, data: Dataset) -> None:
         raise QueryError("MySQL executes comments that begin with `/*!` or `/*M!`. `sql` does not run them.")
     if writes or not words or words[0] not in allowed:
         raise QueryError(f"`sql` reads and never writes. A query begins with {' or '.join(sorted(allowed))}.")
-
-
-def _without_explain(tokens: list[sqlglot.Token], dialect: str) -> list[sqlglot.Token]:
-    """The tokens of the explained statement, which EXPLAIN ANALYZE executes; sqlglot has it as one text."""
-    match tokens:
-        case [explain, text, *others] if explain.text.upper() == "EXPLAIN" and text.token_type.name == "STRING":
-            explained = sqlglot.tokenize(_EXPLAIN.sub("", text.text, count=1), read=dialect)
-            return _without_explain([*explained, *others], dialect)
-        case _:
-            return tokens
