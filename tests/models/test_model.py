@@ -269,8 +269,8 @@ class Customer(History):
         newest = self.warehouse.query("select * from team_syncs order by started_at desc limit 1")[0]
         assert (newest["status"], newest["team_id"], newest["request_id"]) == (
             "failed",
-            error.team_id,
-            error.request_id,
+            getattr(error.cause, "team_id", None),
+            getattr(error.cause, "request_id", None),
         )
 
     def _check(

@@ -55,11 +55,6 @@ class LoadFailedError(Exception):
     Attributes:
         cause: The reason: a SupermetricsError, or another exception.
         step: dlt's step: extract, normalize, load or sync; None outside of these.
-        request_id: The API's request id; None when the reason has none.
-        team_id: The team; None when the reason has none.
-        status_code: HTTP status; None when the reason has none.
-        code: The API's stable `error.code`; None when the reason has none.
-        retry_after: Seconds until the rate limit resets; None when unknown.
         terminal: Whether a repetition cannot help.
         summary: The reason's class and text, without rows that a database's error quotes.
 
@@ -74,11 +69,6 @@ class LoadFailedError(Exception):
         self.cause = cause
         self.summary = summarize_error(cause, is_connecting)
         self.step = step
-        self.request_id: str | None = getattr(cause, "request_id", None)
-        self.team_id: int | None = getattr(cause, "team_id", None)
-        self.status_code: int | None = getattr(cause, "status_code", None)
-        self.code: str | None = getattr(cause, "code", None)
-        self.retry_after: float | None = getattr(cause, "retry_after", None)
         self.terminal = isinstance(cause, TerminalException)
         where = f"dlt's {step} step" if step else "dlt"
         super().__init__(f"{self.summary}\n(in {where} of pipeline {pipeline_name})")
@@ -132,11 +122,11 @@ def _load(pipeline: dlt.Pipeline, recorder: RunRecorder) -> LoadInfo:
         # before the locks, which PostgreSQL's client releases when a table does not exist
         _restore_schema(pipeline, recorder.source.schema, connection)
         locks = strategy.locks(client) if client else None
-        held = stack.enter_context(team_locks(locks, pipeline, settings.team_ids))
+        verify_locks = stack.enter_context(team_locks(locks, pipeline, settings.team_ids))
         pipeline.activate()
         _extract(pipeline, recorder, strategy)
         pipeline.normalize()
-        held.verify()
+        verify_locks()
         info: LoadInfo = _LOAD_RETRIES(lambda: pipeline.load(raise_on_failed_jobs=True))
     if client is not None and strategy.mode.is_compared and not recorder.has_changes_view:
         create_changes_view(pipeline, replaces=False)
