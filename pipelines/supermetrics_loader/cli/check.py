@@ -7,7 +7,6 @@ import click
 
 from ..run.exit_codes import Exit
 from .options import (
-    apply,
     base_url_option,
     debug_option,
     endpoint_options,
@@ -29,7 +28,7 @@ from .options import (
     default=None,
     help="Request the configurations too and list where secrets were typed into them. Values are never shown.",
 )
-@apply(endpoint_options)
+@endpoint_options
 @json_option
 @debug_option
 def check(sandbox: bool, as_json: bool, **given: Any) -> int:

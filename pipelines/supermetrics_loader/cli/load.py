@@ -13,7 +13,6 @@ from ..run.exit_codes import Exit
 from .options import (
     SANDBOX_DATASET,
     GroupedCommand,
-    apply,
     base_url_option,
     debug_option,
     destination_option,
@@ -54,7 +53,7 @@ PIPELINE_NAME = "supermetrics"
 )
 @base_url_option
 @sandbox_option
-@apply(endpoint_options)
+@endpoint_options
 @destination_option
 @click.option(
     "--dataset",
@@ -128,7 +127,9 @@ def load(
     """  # noqa: D301 - \b is click's mark for lines that it must not wrap
     from supermetrics_connectors.interface import parse_team_ids
 
+    from ..run.dry_run import dry_run as report_changes
     from ..run.failures import exit_code
+    from ..run.load import run_load
     from ..run.pipeline import DATASET, make_pipeline
     from ..run.shards import Shard, configured_team_ids
     from . import console
@@ -152,13 +153,17 @@ def load(
             import_module("deltalake")  # without it dlt would try for half a minute
         progress = None if as_json or quiet else console.progress()
         pipeline = make_pipeline(pipeline_name, destination, dataset, progress, folder)
-        result = _run(pipeline, dry_run, settings)
+        result = (report_changes if dry_run else run_load)(pipeline, **settings)
         results.append(result)
     if as_json and not quiet:
         console.show_json(result.as_dict())
+    elif dry_run and not quiet:
+        console.show_dry_run(result)
     elif not quiet:
-        _show(result, pipeline, destination, dry_run)
-        if sandbox and not dry_run:
+        from ..read.sql import look_command
+
+        console.show_result(result, look_command(destination, dataset))
+        if sandbox:
             console.show(_next_step(is_later, dataset))
     for team in result.failed:
         console.show_error(team["error_message"])
@@ -177,13 +182,6 @@ def _has_configurations(destination: str, dataset: str) -> bool:
         return False
 
 
-def _run(pipeline: Any, is_dry: bool, settings: dict[str, Any]) -> "LoadResult":
-    from ..run.dry_run import dry_run
-    from ..run.load import run_load
-
-    return (dry_run if is_dry else run_load)(pipeline, **settings)
-
-
 def _next_step(is_later: bool, dataset: str) -> str:
     from ..sandbox.data import edited_later
 
@@ -193,16 +191,6 @@ def _next_step(is_later: bool, dataset: str) -> str:
         )
     team_id, connector, _ = edited_later()
     return f"Next:    supermetrics-connectors diff {team_id} {connector} --dataset {dataset}"
-
-
-def _show(result: "LoadResult", pipeline: Any, destination: str, is_dry: bool) -> None:
-    from ..read.sql import look_command
-    from . import console
-
-    if is_dry:
-        console.show_dry_run(result)
-    else:
-        console.show_result(result, look_command(destination, pipeline.dataset_name))
 
 
 @contextmanager

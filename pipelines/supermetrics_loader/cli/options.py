@@ -117,24 +117,16 @@ ENDPOINT_HELP = {
     "include_logs": "Load the calls of connectors: at least one request per connector.",
     "include_secrets": "Load the names of connectors' secrets, never a value: one request per connector.",
 }
-endpoint_options = [
-    *(
-        click.option(f"--{setting.replace('_', '-')}", setting, is_flag=True, default=None, help=text)
-        for setting, text in ENDPOINT_HELP.items()
-    ),
-    click.option("--logs-since", metavar="AGE", help="Age of the oldest log entries: 7d, 12h, 30m. Default: 30d"),
-]
 
 
-def apply(options: list[Callable[..., Any]]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Adds options to a command, in this order."""
-
-    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return decorate
+def endpoint_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds the options of the optional tables to a command."""
+    about = "Age of the oldest log entries: 7d, 12h, 30m. Default: 30d"
+    command = click.option("--logs-since", metavar="AGE", help=about)(command)
+    for setting, text in reversed(ENDPOINT_HELP.items()):
+        option = click.option(f"--{setting.replace('_', '-')}", setting, is_flag=True, default=None, help=text)
+        command = option(command)
+    return command
 
 
 class GroupedCommand(click.Command):

@@ -1,6 +1,6 @@
 """`supermetrics-connectors overview`."""
 
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import Any
 
 import click
@@ -31,7 +31,8 @@ def overview(create_view: bool, destination: str, dataset: str, as_json: bool) -
 
     An empty cell is unknown: configurations need `load --include-configs`, error rates `load --include-logs`.
     """
-    from ..read.overview import read_overview
+    from ..read.dataset import open_dataset
+    from ..read.overview import overview as read_overview
     from . import console
 
     if create_view:
@@ -43,18 +44,14 @@ def overview(create_view: bool, destination: str, dataset: str, as_json: bool) -
         else:
             console.show(f"Created the view {view}.")
         return Exit.OK
-    rows = read_overview(destination, dataset)
+    with open_dataset(destination, dataset) as data:
+        rows = list(read_overview(data, datetime.now(timezone.utc)))
     if as_json:
         console.show_json({"connectors": rows})
     else:
-        console.show_table(
-            [{name: _cell(value) for name, value in _with_team(row).items()} for row in rows], _TITLES, wrap=True
-        )
+        named = [row | {"team": row["team_name"] or row["team_id"]} for row in rows]
+        console.show_table([{name: _cell(row[name]) for name in _TITLES} for row in named], _TITLES, wrap=True)
     return Exit.OK
-
-
-def _with_team(row: dict[str, Any]) -> dict[str, Any]:
-    return row | {"team": row["team_name"] or row["team_id"]}
 
 
 def _cell(value: Any) -> Any:

@@ -7,13 +7,13 @@ another type, and counts as absent then. `overview_sql` says the same in SQL for
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from itertools import chain, groupby
 from typing import Any
 
 from supermetrics_connectors.interface import MissingTableError, NotJsonError, RefusedJsonError, to_utc
 
-from .dataset import Dataset, open_dataset
+from .dataset import Dataset
 from .history import parsed_document
 from .team_names import team_names
 
@@ -83,25 +83,17 @@ def host_of(url: str) -> str:
     return re.sub(PORT, "", re.sub(USER, "", found[1])) if found else ""
 
 
-def read_overview(destination: Any, dataset: str, now: datetime | None = None) -> list[Row]:
-    """The overview of a dataset, by team and identifier.
+def overview(data: Dataset, now: datetime) -> Iterator[Row]:
+    """Yields the overview of a dataset, by team and identifier.
 
     Args:
-        destination: As for `open_dataset`.
-        dataset: The dataset's name.
-        now: The end of the days in the error rate; the present by default.
+        data: The open dataset.
+        now: The end of the days in the error rate, UTC.
 
     Raises:
         NothingLoadedError: Nothing has been loaded there.
-        SupermetricsConfigurationError: The dataset holds snapshots.
     """
-    with open_dataset(destination, dataset) as data:
-        data.require("connectors")
-        return list(overview(data, now or datetime.now(timezone.utc)))
-
-
-def overview(data: Dataset, now: datetime) -> Iterator[Row]:
-    """Yields the rows of an open dataset; see `read_overview`."""
+    data.require("connectors")
     names, syncs = team_names(data), _last_syncs(data)
     errors, versions = _errors(data, now), _versions(data)
     name = data.column("name")
