@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -116,6 +118,20 @@ def test_sql_and_python_agree_on_every_document(view: tuple[str, Execute], found
             facts["secrets"] = json.loads(facts["secrets"])
         document = found[int(values["connector_identifier"])]
         assert facts == configuration_facts(document), document
+
+
+@pytest.mark.parametrize("dialect", ["duckdb", "postgres"])
+def test_dbt_has_the_same_sql(dialect: str) -> None:
+    """The macro is a copy for projects without this program: the same expressions, apart from line breaks."""
+    macros = (Path(__file__).parents[2] / "dbt" / "macros" / "configuration_facts.sql").read_text("utf-8")
+    facts = re.search(rf"{dialect}__configuration_facts.*?connector_identifier,(.*?)from {{{{ conf", macros, re.DOTALL)
+    patterns = re.findall(r"'(\w+)': '(.*)',\n", macros)
+    assert facts
+    assert patterns
+    copied = facts[1].replace("configuration_json", "document").replace("{{ elements }}", '? (@.type() == "array")[*]')
+    for name, pattern in patterns:
+        copied = copied.replace(f"{{{{ url.{name} }}}}", pattern.replace(r"\\", "\\"))
+    assert "".join(copied.split()) in "".join(overview_query(dialect).split())
 
 
 def test_the_overview_is_the_same_in_python_and_in_sql(destination: str) -> None:

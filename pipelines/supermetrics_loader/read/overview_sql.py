@@ -1,4 +1,7 @@
-"""The overview as one SELECT, for a view in DuckDB or PostgreSQL and for dbt; the same answers as `overview`."""
+"""The overview as one SELECT, for a view in DuckDB or PostgreSQL; the same answers as `overview`.
+
+The macro `configuration_facts` in `dbt/` has the same SQL, which a test compares.
+"""
 
 from collections.abc import Callable, Collection
 from typing import Any
@@ -161,7 +164,7 @@ _FACTS = {
       ),
       lambda host: host <> ''
     ))) as hosts,
-    coalesce(json_array_length(document, '$.reporting.reportTypes'), 0) as report_types,
+    len(json_extract(document, '$.reporting.reportTypes[*]')) as report_types,
     len(json_extract(document, '$.reporting.reportTypes[*].fields[*]')) as fields,
     list_sort(list_distinct(list_transform(
       list_filter(json_extract(document, '$.authentication.userInputs[*].id'), lambda id: json_type(id) = 'VARCHAR'),
@@ -197,7 +200,7 @@ _FACTS = {
     (select count(*) from jsonb_path_query(document, '{report_types}', '{{}}', true)) as report_types,
     (select count(*) from jsonb_path_query(document, '{fields}', '{{}}', true)) as fields,
     array(
-      select distinct id #>> '{{}}' collate "C"
+      select distinct (id #>> '{{}}') collate "C"
       from jsonb_path_query(document, '{user_inputs}', '{{}}', true) as id
       order by 1
     ) as user_inputs,
@@ -209,7 +212,7 @@ _FACTS = {
           case when jsonb_typeof(item -> 'classification') = 'string' then item ->> 'classification'
             else 'unknown' end as kind
         from jsonb_path_query(document, '{secrets}', '{{}}', true) as item
-        group by 2
+        group by kind
       ) as kinds
     ) as secrets,
     (
