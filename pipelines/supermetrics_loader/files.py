@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-import tempfile
+import secrets
 from pathlib import Path
 
 
@@ -19,28 +19,16 @@ def write_file_atomically(path: Path, content: str | bytes) -> None:
         OSError: The file cannot be written, for example on a full disk. The path holds what it held before.
     """
     data = content.encode() if isinstance(content, str) else content
-    descriptor, beside = tempfile.mkstemp(prefix=f".{path.name[:50]}.", suffix=".part", dir=path.parent)
+    beside = path.with_name(f".{path.name[:50]}.{secrets.token_hex(8)}.part")
     try:
-        with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor, not a path
+        with beside.open("xb") as file:
+            if path.is_file() and not path.is_symlink():
+                beside.chmod(path.stat().st_mode & 0o777)
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        Path(beside).chmod(_mode(path))
-        Path(beside).replace(path)
+        beside.replace(path)
     except BaseException:
         with contextlib.suppress(OSError):
-            Path(beside).unlink()
+            beside.unlink()
         raise
-
-
-def _mode(path: Path) -> int:
-    """The permissions of the file, or of a new one: `mkstemp` makes files that only their owner reads."""
-    with contextlib.suppress(OSError):
-        return path.lstat().st_mode & 0o777 if not path.is_symlink() else 0o666 & ~_umask()
-    return 0o666 & ~_umask()
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
