@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from supermetrics_loader.cli.main import run
 from supermetrics_loader.read.export import MANIFEST
-from supermetrics_loader.read.file_names import FILE, file_names, identifier_of
+from supermetrics_loader.read.file_names import FILE, file_names
 from tests.read.conftest import FAILING, TEAM
 
 FILES = [f"{TEAM}/CRM.json", f"{TEAM}/bare.json", f"{FAILING}/OTHER.json"]
@@ -21,6 +22,13 @@ def files(folder: Path = Path("out")) -> list[str]:
     """The files below a folder, without the manifest."""
     found = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir())
     return sorted(path for path in found if path != MANIFEST)
+
+
+def identifier_of(file: PurePosixPath) -> str:
+    """The identifier of a connector's file."""
+    encoded = "/".join(file.parts[1:]).removesuffix(".json").replace("%/%", "")
+    data = re.sub(rb"%([0-9A-F]{2})", lambda found: bytes.fromhex(found[1].decode()), encoded.encode())
+    return data.decode(errors="surrogatepass") if encoded != "%" else ""
 
 
 @given(st.lists(st.text(min_size=0, max_size=150) | st.sampled_from(["a", "A", "aA", "con", "CON"]), unique=True))

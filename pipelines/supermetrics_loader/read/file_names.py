@@ -33,13 +33,6 @@ def file_names(team_id: int, identifiers: Iterable[str]) -> dict[str, PurePosixP
     }
 
 
-def identifier_of(file: PurePosixPath) -> str:
-    """The identifier of a connector's file."""
-    encoded = "/".join(file.parts[1:]).removesuffix(".json").replace("%/%", "")
-    data = re.sub(rb"%([0-9A-F]{2})", lambda found: bytes.fromhex(found[1].decode()), encoded.encode())
-    return data.decode(errors="surrogatepass") if encoded != "%" else ""
-
-
 def _encoded(identifier: str, is_ambiguous: bool = False) -> str:
     unsafe = re.compile(f"{_UNSAFE.pattern}|[A-Z]") if is_ambiguous else _UNSAFE
     encoded = unsafe.sub(lambda found: _percent(found[0]), identifier)
