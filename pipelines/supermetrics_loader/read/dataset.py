@@ -114,10 +114,6 @@ class Dataset:
         """SQL for a JSON column as text, which keeps every digit of its numbers."""
         return self.strategy.json_text.format(column)
 
-    def json_constant(self, text: str) -> str:
-        """SQL for a constant of the type of JSON columns."""
-        return self.strategy.json_constant.format(text)
-
     def columns(self, table: str) -> list[str]:
         """The table's columns in the destination, in lower case; empty if the table does not exist."""
         if table not in self._columns:
@@ -177,7 +173,7 @@ class Dataset:
     @property
     def changes_query(self) -> str:
         """The SELECT of `connector_changes`, for a dataset without the view."""
-        return changes_query(self.table, self.column, self.json_constant, has_loads=self.has(LOADS))
+        return changes_query(self.table, self.column, self.strategy.json_constant.format, has_loads=self.has(LOADS))
 
     def answer(self, sql: str) -> QueryResult:
         """Answers a query of the user, in which tables need no schema.

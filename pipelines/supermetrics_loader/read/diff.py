@@ -102,26 +102,17 @@ def compare_versions(
         SupermetricsConfigurationError: The dataset cannot be read.
     """
     with open_dataset(destination, dataset) as data:
-        history = ConnectorHistory(data, team_id, connector)
-        if other:
-            return _compare_connectors(history, ConnectorHistory(data, *other), before, after)
-        return _compare(history, before, after)
-
-
-def _compare(history: ConnectorHistory, before: str | None, after: str | None) -> VersionDiff:
-    newer = history.find(after)
-    keys = history.key, history.key
-    if not (before or after) and len(history.versions) == 1:
-        document = history.document(newer)
-        return VersionDiff(keys, None, newer, (document, document))
-    if not before and newer.number == 1:
-        raise NoVersionError(f"Before {newer} there is no version of {history.key} to compare it with.")
-    older = history.find(before) if before else history.versions[newer.number - 2]
-    return VersionDiff(keys, older, newer, (history.document(older), history.document(newer)))
-
-
-def _compare_connectors(
-    first: ConnectorHistory, second: ConnectorHistory, before: str | None, after: str | None
-) -> VersionDiff:
-    older, newer = first.find(before), second.find(after)
-    return VersionDiff((first.key, second.key), older, newer, (first.document(older), second.document(newer)))
+        first = ConnectorHistory(data, team_id, connector)
+        second = ConnectorHistory(data, *other) if other else first
+        newer = second.find(after)
+        keys = first.key, second.key
+        if before or other:
+            older = first.find(before)
+        elif newer.number > 1:
+            older = first.versions[newer.number - 2]
+        elif after or len(first.versions) > 1:
+            raise NoVersionError(f"Before {newer} there is no version of {first.key} to compare it with.")
+        else:
+            document = first.document(newer)
+            return VersionDiff(keys, None, newer, (document, document))
+        return VersionDiff(keys, older, newer, (first.document(older), second.document(newer)))

@@ -9,7 +9,6 @@ from typing import Any
 
 from supermetrics_connectors.interface import (
     TABLES,
-    MissingTableError,
     NotJsonError,
     RefusedJsonError,
     canonical_json,
@@ -73,10 +72,7 @@ class ConnectorHistory:
         """Every version of the connector's record, oldest first: the API's fields, `valid_from` and `valid_to`."""
         names = self._data.api_columns("connector_versions")
         columns = ["_dlt_valid_from", "_dlt_valid_to", *map(self._data.column, names)]
-        try:
-            rows = self._rows("connector_versions", columns, "ORDER BY _dlt_valid_from")
-        except MissingTableError:
-            rows = []
+        rows = self._rows("connector_versions", columns, "ORDER BY _dlt_valid_from")
         return [
             self._data.fields("connector_versions", names, row)
             | {"valid_from": to_utc(valid_from), "valid_to": to_utc(valid_to)}

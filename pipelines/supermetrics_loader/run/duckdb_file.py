@@ -23,7 +23,7 @@ from dlt.common.schema import Schema
 from dlt.common.schema.typing import TColumnSchema
 from dlt.destinations import duckdb
 from dlt.destinations.exceptions import DatabaseTerminalException
-from dlt.destinations.impl.duckdb.configuration import DuckDbClientConfiguration, DuckDbCredentials
+from dlt.destinations.impl.duckdb.configuration import DuckDbClientConfiguration
 from dlt.destinations.impl.duckdb.duck import DuckDbClient
 from dlt.destinations.impl.duckdb.sql_client import DuckDbSqlClient
 from dlt.destinations.sql_client import raise_open_connection_error
@@ -186,15 +186,9 @@ class _DuckDbFileSqlClient(DuckDbSqlClient):
     too_low: ClassVar[bool] = False
     """Whether the limit was too low in this process. DuckDB's own limit, most of the machine's memory, applies then."""
 
-    def __init__(
-        self,
-        dataset_name: str,
-        staging_dataset_name: str,
-        credentials: DuckDbCredentials,
-        capabilities: DestinationCapabilitiesContext,
-    ) -> None:
-        super().__init__(dataset_name, staging_dataset_name, credentials, capabilities)
-        self._given = credentials.global_config or {}
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._given = self.credentials.global_config or {}
         self._bounds_memory = not {"memory_limit", "max_memory"} & set(self._given)
         self._bounds_threads = not {"threads", "worker_threads"} & set(self._given)
         self._has_created_file = False
