@@ -99,16 +99,12 @@ def _shorten(record: logging.LogRecord) -> bool:
     """Reduces a record of dlt to its first line without values, because it may contain a database's error."""
     from ..run.error_text import shorten_record
 
-    if _is_known(record):
+    reason = record.exc_info[1] if record.exc_info else ""
+    if any(known in f"{record.msg} {reason}" for known in (*_KNOWN_WARNINGS, *_KNOWN_FAILURES)):
         return False
     text = logging.LogRecord.getMessage(record).partition("Traceback (most recent call last)")[0]
     record.msg, record.args, record.exc_info, record.exc_text = shorten_record(text), (), None, None
     return True
-
-
-def _is_known(record: logging.LogRecord) -> bool:
-    reason = record.exc_info[1] if record.exc_info else ""
-    return any(known in f"{record.msg} {reason}" for known in (*_KNOWN_WARNINGS, *_KNOWN_FAILURES))
 
 
 def main() -> None:

@@ -189,8 +189,6 @@ class _DuckDbFileSqlClient(DuckDbSqlClient):
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self._given = self.credentials.global_config or {}
-        self._bounds_memory = not {"memory_limit", "max_memory"} & set(self._given)
-        self._bounds_threads = not {"threads", "worker_threads"} & set(self._given)
         self._has_created_file = False
 
     @raise_open_connection_error
@@ -216,9 +214,9 @@ class _DuckDbFileSqlClient(DuckDbSqlClient):
                 Path(self.credentials.database).unlink()
 
     def _bound(self, connection: engine.DuckDBPyConnection) -> None:
-        if self._bounds_memory:
+        if not self._given.keys() & {"memory_limit", "max_memory"}:
             connection.execute(f"SET GLOBAL memory_limit = '{self._limit(connection)}'")
-        if self._bounds_threads:
+        if not self._given.keys() & {"threads", "worker_threads"}:
             connection.execute(f"SET GLOBAL threads = {THREADS}")
 
     def _limit(self, connection: engine.DuckDBPyConnection) -> str:

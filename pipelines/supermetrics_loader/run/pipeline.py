@@ -26,8 +26,7 @@ def make_pipeline(
 
     Args:
         name: The pipeline's.
-        destination: A dlt destination. `duckdb` without configured credentials is `supermetrics_connectors.duckdb` in
-            the current folder.
+        destination: As for `make_destination`.
         dataset: Where the tables are.
         progress: A dlt progress display; None for none.
         pipelines_dir: Where dlt keeps the pipeline's working folder; dlt's own place by default.
@@ -94,7 +93,7 @@ def refuse_ambiguous_names(dataset: str) -> None:
 
 
 def make_destination(destination: Any = "duckdb", **for_warehouses: Any) -> Any:
-    """Makes a dlt destination from its name, as `make_pipeline` does.
+    """Makes a dlt destination from its name.
 
     Args:
         destination: A dlt destination, or its name. `duckdb` without configured credentials is
