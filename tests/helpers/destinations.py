@@ -101,7 +101,8 @@ class Place:
     def read(self, team_id: int, connector: str, dataset: str = "supermetrics") -> tuple[Page, VersionDiff]:
         """What every reader of a dataset says: the report, and the last two versions of a connector's configuration."""
         page = make_page(self.destination(), dataset)
-        difference = compare_versions(self.destination(), dataset, team_id, connector)
+        with open_dataset(self.destination(), dataset) as data:
+            difference = compare_versions(data, team_id, connector)
         return Page(page), difference
 
     def execute(self, sql: str) -> None:

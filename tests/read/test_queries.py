@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from supermetrics_loader.read.dataset import open_dataset
 from supermetrics_loader.read.sql import run_query
 
 TEAM, FAILING = 936506, 941277
@@ -48,7 +49,8 @@ def test_documented_queries_find_what_they_ask_for(destination: str) -> None:
     own = "postgres" if destination == "postgres" else "duckdb"
     queries = [query for dialect, query in BLOCKS if dialect.strip() in ("", own)]
     assert len(queries) == len(ANSWERS)
-    answers = [run_query(destination, "supermetrics", query).rows for query in queries]
+    with open_dataset(destination, "supermetrics") as data:
+        answers = [run_query(data, query).rows for query in queries]
     found = [
         [matched(row, expected) for row, expected in zip_longest(rows, answer, fillvalue=())]
         for rows, answer in zip(answers, ANSWERS, strict=True)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from supermetrics_loader.read.errors import QueryError
+from supermetrics_loader.read.dataset import open_dataset
+from supermetrics_loader.read.errors import ReadError
 from supermetrics_loader.read.sql import run_query
 from supermetrics_loader.run.failures import describe
 from supermetrics_loader.run.load import LoadFailedError
@@ -89,8 +90,9 @@ def test_a_query_writes_no_table_and_no_file(place: Place, sandbox: Sandbox, tmp
     sandbox.add_connector(TEAM, "A")
     place.load(sandbox)
     file = tmp_path / "written.csv"
-    with pytest.raises(QueryError):
-        run_query(place.destination(), "supermetrics", query.format(file))
-    assert not file.exists()
-    query = "select count(*) --1, '/*! x */' from connectors -- into outfile"
-    assert [tuple(row) for row in run_query(place.destination(), "supermetrics", query).rows] == [(2, "/*! x */")]
+    with open_dataset(place.destination(), "supermetrics") as data:
+        with pytest.raises(ReadError):
+            run_query(data, query.format(file))
+        assert not file.exists()
+        query = "select count(*) --1, '/*! x */' from connectors -- into outfile"
+        assert [tuple(row) for row in run_query(data, query).rows] == [(2, "/*! x */")]

@@ -23,9 +23,11 @@ def changes(since: datetime | None, exit_code: bool, destination: str, dataset: 
     supermetrics-connectors changes --since 7d --json
     """  # noqa: D301 - \b is click's mark for lines that it must not wrap
     from ..read.changes import read_changes
+    from ..read.dataset import open_dataset
     from . import console
 
-    rows = read_changes(destination, dataset, since)
+    with open_dataset(destination, dataset) as data:
+        rows = read_changes(data, since)
     if as_json:
         console.show_json({"since": since, "changes": rows})
     else:
@@ -41,7 +43,7 @@ def _show(rows: Sequence[dict[str, Any]]) -> None:
 
     for row in rows:
         paths = [f"{mark}{path}" for column, mark in PATHS.items() for path in row[column] or ()]
-        team = team_label(row["team_id"], {row["team_id"]: row["team_name"]})
+        team = team_label(row["team_id"], row["team_name"])
         what = f"{team}  {row['connector_identifier']}  {row['name'] or ''}".rstrip()
         line = f"{moment_text(row['detected_at'])}  {row['change']:<21}  {what}{': ' * bool(paths)}{', '.join(paths)}"
         console.show(line)

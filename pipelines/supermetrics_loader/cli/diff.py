@@ -38,10 +38,12 @@ def diff(
     supermetrics-connectors diff 936506 T3S70 --from 1.3.0 --to 1.4.0
     supermetrics-connectors diff 936506 T3S70 --with 941277 LYL09
     """  # noqa: D301 - \b is click's mark for lines that it must not wrap
+    from ..read.dataset import open_dataset
     from ..read.diff import compare_versions
     from . import console
 
-    difference = compare_versions(destination, dataset, team, connector, before, after, other)
+    with open_dataset(destination, dataset) as data:
+        difference = compare_versions(data, team, connector, before, after, other)
     if as_json:
         console.show_json(difference.as_dict())
     else:

@@ -23,10 +23,12 @@ def export(folder: Path, at: datetime | None, destination: str, dataset: str, as
     supermetrics-connectors export connectors
     supermetrics-connectors export connectors --at 7d
     """  # noqa: D301 - \b is click's mark for lines that it must not wrap
+    from ..read.dataset import open_dataset
     from ..read.export import export as export_connectors
     from . import console
 
-    result = export_connectors(destination, dataset, folder, at)
+    with open_dataset(destination, dataset) as data:
+        result = export_connectors(data, folder, at)
     if as_json:
         console.show_json({"folder": str(folder.absolute()), **vars(result)})
     else:

@@ -29,8 +29,6 @@ from .options import (
 if TYPE_CHECKING:  # slow to import, and not needed for --help
     from ..run.result import LoadResult
 
-PIPELINE_NAME = "supermetrics"
-
 
 @click.command(
     cls=GroupedCommand,
@@ -87,7 +85,7 @@ PIPELINE_NAME = "supermetrics"
 )
 @click.option(
     "--pipeline-name",
-    default=PIPELINE_NAME,
+    default="supermetrics",
     callback=not_empty,
     show_default=True,
     metavar="NAME",

@@ -43,13 +43,14 @@ def moment_option(name: str, about: str) -> Callable[[Callable[..., Any]], Calla
 
 
 def _moment(_context: click.Context, _parameter: click.Parameter, text: str | None) -> datetime | None:
-    from ..read.history import parse_moment
+    from supermetrics_connectors.interface import parse_duration, parse_timestamp
 
     if text is None:
         return None
+    duration = parse_duration(text)
     try:
-        return parse_moment(text, datetime.now(timezone.utc))
-    except ValueError:
+        return parse_timestamp(text) if duration is None else datetime.now(timezone.utc) - duration
+    except (ValueError, OverflowError):  # neither, or beyond the calendar
         raise click.BadParameter(
             f"{text!r} is neither a duration such as 30m, 24h, 7d or 2w nor a time such as 2026-11-25T08:00:00Z."
         ) from None

@@ -36,10 +36,12 @@ def show(
     """  # noqa: D301 - \b is click's mark for lines that it must not wrap
     if at and version:
         raise click.UsageError("--at and --version exclude each other")
+    from ..read.dataset import open_dataset
     from ..read.show import read_connector
     from . import console
 
-    state = read_connector(destination, dataset, team, connector, at, version)
+    with open_dataset(destination, dataset) as data:
+        state = read_connector(data, team, connector, at, version)
     if as_json:
         console.show_json(state.as_dict())
     else:

@@ -39,14 +39,17 @@ def sql(query: str | None, as_csv: bool, destination: str, dataset: str, as_json
         raise click.UsageError("--csv and --json exclude each other")
     if query is None and not sys.stdin.isatty():
         raise click.UsageError("Give a query, or - to read it from standard input")
+    from ..read.dataset import open_dataset
     from ..read.sql import how_to_open, run_query
     from . import console
 
-    if query is None:
-        for line in how_to_open(destination, dataset).split("\n"):
-            console.show(line)
-        return Exit.OK
-    result = run_query(destination, dataset, sys.stdin.read() if query == "-" else query)
+    query = sys.stdin.read() if query == "-" else query
+    with open_dataset(destination, dataset, allow_snapshots=True) as data:
+        if query is None:
+            for line in how_to_open(data, destination):
+                console.show(line)
+            return Exit.OK
+        result = run_query(data, query)
     if as_json:
         names = _distinct(result.columns)
         console.show_json({"rows": [dict(zip(names, map(_plain, row), strict=True)) for row in result.rows]})

@@ -11,7 +11,7 @@ from typing import Any
 
 from supermetrics_connectors.interface import CHANGES_COLUMNS, to_utc
 
-from .dataset import open_dataset
+from .dataset import Dataset
 from .team_names import team_names
 
 PATHS = {"paths_added": "+", "paths_removed": "-", "paths_changed": "~"}
@@ -21,12 +21,11 @@ _TIMES = ("detected_at", "updated_at", "previous_updated_at")
 Row = dict[str, Any]
 
 
-def read_changes(destination: Any, dataset: str, since: datetime | None = None) -> list[Row]:
+def read_changes(data: Dataset, since: datetime | None = None) -> list[Row]:
     """The changes, oldest first, without the baselines of first listings.
 
     Args:
-        destination: As for `open_dataset`.
-        dataset: The dataset's name.
+        data: The open dataset.
         since: Leaves out earlier changes; None for all changes.
 
     Returns:
@@ -35,12 +34,10 @@ def read_changes(destination: Any, dataset: str, since: datetime | None = None) 
 
     Raises:
         NothingLoadedError: Nothing has been loaded there.
-        SupermetricsConfigurationError: The dataset holds snapshots.
     """
-    with open_dataset(destination, dataset) as data:
-        data.require("connector_versions")
-        rows = [_plain(row) for row in data.query(data.changes_query).rows]
-        names = team_names(data)
+    data.require("connector_versions")
+    rows = [_plain(row) for row in data.query(data.changes_query).rows]
+    names = team_names(data)
     changes = [{"team_id": row["team_id"], "team_name": names.get(row["team_id"])} | row for row in rows]
     changes = [row for row in changes if not row.pop("baseline") and (since is None or row["detected_at"] >= since)]
     return sorted(changes, key=lambda row: (row["detected_at"], row["team_id"], row["connector_identifier"]))

@@ -1,7 +1,6 @@
 """Opens a loaded dataset read-only and answers SQL: the destination's own, or DuckDB's for tables in files."""
 
 import re
-import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -36,7 +35,7 @@ from supermetrics_connectors.interface import (
 )
 
 from ..run.pipeline import database_file, make_destination, named_dataset, refuse_ambiguous_names
-from .errors import NothingLoadedError, QueryError
+from .errors import NothingLoadedError, ReadError
 
 LOADS = "_dlt_loads"
 """dlt's table of completed load packages."""
@@ -65,11 +64,13 @@ class Dataset:
         dialect: sqlglot's name of its SQL, such as `duckdb` or `postgres`.
         strategy: How the dataset is written.
         is_guarded: Whether the session itself refuses writes.
+        file: The file of the database; None where there is a server or a folder.
     """
 
     def __init__(self, name: str, client: SqlClientBase[Any], location: str, strategy: DestinationStrategy) -> None:
         self.name, self.location, self.strategy = name, location, strategy
         self.dialect = client.capabilities.sqlglot_dialect or ""
+        self.file = database_file(client.credentials, name)
         self._client = client
         self._columns: dict[str, list[str]] = {}
         is_file = isinstance(client.credentials, DuckDbCredentials)
@@ -100,15 +101,6 @@ class Dataset:
                 return QueryResult(_column_names(cursor.native_cursor), cursor.fetchall())
         except DatabaseUndefinedRelation as error:
             raise MissingTableError(str(error)) from None
-
-    @property
-    def how_to_open(self) -> str:
-        """How another program opens the data; "" if this module knows no command for it."""
-        file = database_file(self._client.credentials, self.name)
-        if not file:
-            return ""
-        program = "sqlite3 -readonly" if self.dialect == "sqlite" else "duckdb -readonly"
-        return f"{program} {shlex.quote(str(file))}"
 
     def json_text(self, column: str) -> str:
         """SQL for a JSON column as text, which keeps every digit of its numbers."""
@@ -179,12 +171,12 @@ class Dataset:
         """Answers a query of the user, in which tables need no schema.
 
         Raises:
-            QueryError: The database refused it.
+            ReadError: The database refused it.
         """
         try:
             return self.query(self._qualified(sql))
         except (DatabaseException, MissingTableError) as error:
-            raise QueryError(str(error).strip()) from None
+            raise ReadError(str(error).strip()) from None
 
     def _set_up(self) -> None:
         statements = {

@@ -8,8 +8,8 @@ from typing import Any
 from rich.text import Text
 
 from ..sanitize import sanitize
-from .dataset import open_dataset
-from .errors import NoVersionError
+from .dataset import Dataset
+from .errors import ReadError
 from .history import ConnectorHistory, Row, Version, json_changes, other_changes, pretty_json
 from .team_names import ConnectorKey
 
@@ -72,19 +72,17 @@ def _style(line: str) -> str:
 
 
 def compare_versions(
-    destination: Any,
-    dataset: str,
+    data: Dataset,
     team_id: int,
     connector: str,
     before: str | None = None,
     after: str | None = None,
     other: tuple[int, str] | None = None,
 ) -> VersionDiff:
-    """Reads two versions from a dataset and compares them.
+    """Reads two versions and compares them.
 
     Args:
-        destination: As for `open_dataset`.
-        dataset: The dataset's name.
+        data: The open dataset.
         team_id: The team.
         connector: The connector's identifier.
         before: The version to compare with, by name or number. Default: the version before `after`; with `other`, the
@@ -96,23 +94,20 @@ def compare_versions(
         The difference. `before` is None for a connector with a single version, unless a version was asked for.
 
     Raises:
-        NothingLoadedError: Nothing has been loaded there.
-        NoVersionError: There is no such version, or none before it.
+        ReadError: There is no such version, or none before it.
         BrokenVersionError: Somebody edited the JSON of a version into what is no JSON.
-        SupermetricsConfigurationError: The dataset cannot be read.
     """
-    with open_dataset(destination, dataset) as data:
-        first = ConnectorHistory(data, team_id, connector)
-        second = ConnectorHistory(data, *other) if other else first
-        newer = second.find(after)
-        keys = first.key, second.key
-        if before or other:
-            older = first.find(before)
-        elif newer.number > 1:
-            older = first.versions[newer.number - 2]
-        elif after or len(first.versions) > 1:
-            raise NoVersionError(f"Before {newer} there is no version of {first.key} to compare it with.")
-        else:
-            document = first.document(newer)
-            return VersionDiff(keys, None, newer, (document, document))
-        return VersionDiff(keys, older, newer, (first.document(older), second.document(newer)))
+    first = ConnectorHistory(data, team_id, connector)
+    second = ConnectorHistory(data, *other) if other else first
+    newer = second.find(after)
+    keys = first.key, second.key
+    if before or other:
+        older = first.find(before)
+    elif newer.number > 1:
+        older = first.versions[newer.number - 2]
+    elif after:
+        raise ReadError(f"Before {newer} there is no version of {first.key} to compare it with.")
+    else:
+        document = first.document(newer)
+        return VersionDiff(keys, None, newer, (document, document))
+    return VersionDiff(keys, older, newer, (first.document(older), second.document(newer)))

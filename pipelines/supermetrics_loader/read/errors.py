@@ -2,10 +2,7 @@
 
 ```
 ReadError                 the question has no answer: exit code 64
-├── NothingLoadedError    nothing has been loaded there
-├── NoVersionError        there is no such version, or none at that moment
-├── QueryError            the query is not a read-only query, or the database refused it
-└── ExportError           the folder cannot take the export
+└── NothingLoadedError    nothing has been loaded there
 BrokenVersionError        a stored document is no JSON: exit code 1
 ```
 """
@@ -29,18 +26,6 @@ class NothingLoadedError(ReadError):
             "Load it first, with supermetrics-connectors load, or name another dataset with --dataset, "
             "such as the one that the summary of a load names."
         )
-
-
-class NoVersionError(ReadError):
-    """There is no such version; the message lists those that exist."""
-
-
-class QueryError(ReadError):
-    """The query is not a read-only query, or the database refused it."""
-
-
-class ExportError(ReadError):
-    """The folder cannot take the export without touching files that `export` did not write."""
 
 
 class BrokenVersionError(Exception):

@@ -12,17 +12,15 @@ from supermetrics_connectors.interface import to_utc
 
 from ..files import write_file_atomically
 from ..sanitize import sanitize
-from .dataset import Dataset, open_dataset
-from .errors import ExportError
-from .file_names import FILE, file_names
+from .dataset import Dataset
+from .errors import ReadError
+from .file_names import FILE, Key, file_names
 from .history import Row, is_valid_at, moment_text, parsed_document, pretty_json
 
 MANIFEST = ".supermetrics-connectors.json"
 """The list of the files that `export` wrote into a folder."""
 _CONNECTORS_AT_ONCE = 250
 """Connectors whose configurations are in memory together."""
-
-Key = tuple[int, str]
 
 
 @dataclass
@@ -40,34 +38,32 @@ class ExportResult:
     removed: int = 0
 
 
-def export(destination: Any, dataset: str, folder: Path, at: datetime | None = None) -> ExportResult:
+def export(data: Dataset, folder: Path, at: datetime | None = None) -> ExportResult:
     """Writes one file per connector, and removes the files of connectors that are gone.
 
     Only files that an export wrote are changed or removed; nothing outside the folder is. A failed export leaves whole
     files, and the next one completes it.
 
     Args:
-        destination: As for `open_dataset`.
-        dataset: The dataset's name.
+        data: The open dataset.
         folder: The folder; it is made if it does not exist.
         at: The moment; None for the present.
 
     Raises:
         NothingLoadedError: Nothing has been loaded there.
-        ExportError: No connector is known for that moment, or the folder cannot take the files.
+        ReadError: No connector is known for that moment, or the folder cannot take the files.
     """
-    with open_dataset(destination, dataset) as data:
-        data.require("connector_versions")
-        keys = _valid_ids(data, "connector_versions", at)
-        if at and not keys:
-            raise ExportError(f"No load has seen a connector that was listed at {moment_text(at)} UTC.")
+    data.require("connector_versions")
+    keys = _valid_ids(data, "connector_versions", at)
+    if at and not keys:
+        raise ReadError(f"No load has seen a connector that was listed at {moment_text(at)} UTC.")
+    with _refusals(folder):
+        target = _Folder(folder, keys)
+    for key, document in _documents(data, keys, at):
         with _refusals(folder):
-            target = _Folder(folder, keys)
-        for key, document in _documents(data, keys, at):
-            with _refusals(folder):
-                target.write(key, document)
-        with _refusals(folder):
-            return target.finish()
+            target.write(key, document)
+    with _refusals(folder):
+        return target.finish()
 
 
 @contextmanager
@@ -77,21 +73,14 @@ def _refusals(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         file = f" ({sanitize(error.filename)})" if error.filename else ""
-        raise ExportError(f"The folder {sanitize(folder)} cannot take the export: {error.strerror}{file}") from None
+        raise ReadError(f"The folder {sanitize(folder)} cannot take the export: {error.strerror}{file}") from None
 
 
 class _Folder:
     """The folder of an export. Its manifest names every file before the file is written."""
 
     def __init__(self, folder: Path, keys: Mapping[Key, str]) -> None:
-        by_team: dict[int, list[str]] = {}
-        for team_id, identifier in sorted(keys):
-            by_team.setdefault(team_id, []).append(identifier)
-        self._files = {
-            (team_id, identifier): file
-            for team_id, identifiers in by_team.items()
-            for identifier, file in file_names(team_id, identifiers).items()
-        }
+        self._files = file_names(keys)
         self._result = ExportResult()
         folder.mkdir(parents=True, exist_ok=True)
         self._root = folder.resolve()
@@ -100,7 +89,7 @@ class _Folder:
         for file in sorted(wanted - listed):
             if self._path(PurePosixPath(file)).exists():
                 path = sanitize(self._root / file)
-                raise ExportError(f"{path} exists, and no export wrote it. Remove it, or choose another folder.")
+                raise ReadError(f"{path} exists, and no export wrote it. Remove it, or choose another folder.")
         self._write_manifest(wanted | listed)
         for file in sorted(listed - wanted):  # first: on some file systems the names of old and new files are equal
             self._remove(PurePosixPath(file))
@@ -129,9 +118,7 @@ class _Folder:
         except FileNotFoundError:
             return set()
         except (ValueError, KeyError, TypeError):
-            raise ExportError(
-                f"{sanitize(manifest)} is not the manifest of an export. Choose another folder."
-            ) from None
+            raise ReadError(f"{sanitize(manifest)} is not the manifest of an export. Choose another folder.") from None
         return {file for file in files if isinstance(file, str) and FILE.fullmatch(file)}
 
     def _write_manifest(self, files: set[str]) -> None:
@@ -145,7 +132,7 @@ class _Folder:
         """The place of a file, of which no folder below the root is a symbolic link."""
         path = self._root / file
         if path.parent.resolve() != path.parent:
-            raise ExportError(f"{sanitize(path.parent)} is or lies behind a symbolic link. Remove the link.")
+            raise ReadError(f"{sanitize(path.parent)} is or lies behind a symbolic link. Remove the link.")
         return path
 
     def _remove(self, file: PurePosixPath) -> None:

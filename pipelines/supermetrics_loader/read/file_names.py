@@ -14,22 +14,24 @@ FILE = re.compile(r"-?[0-9]+(/[A-Za-z0-9_%-]+)+\.json")
 """What `file_names` makes."""
 
 
-def file_names(team_id: int, identifiers: Iterable[str]) -> dict[str, PurePosixPath]:
-    """The file of each connector of a team, relative to the export's folder: `<team>/<identifier>.json`.
+Key = tuple[int, str]
+"""A connector: its team and identifier."""
+
+
+def file_names(keys: Iterable[Key]) -> dict[Key, PurePosixPath]:
+    """The file of each connector, relative to the export's folder: `<team>/<identifier>.json`.
 
     Characters other than ASCII letters, digits, `-` and `_` become `%` and the hexadecimal digits of their UTF-8 bytes,
     as in a URL. So do the first letter of a name that Windows reserves, and capitals of names that differ in nothing
-    else. A long name continues in a folder, between `%` and `%`.
+    else within a team. A long name continues in a folder, between `%` and `%`.
 
     Args:
-        team_id: The team.
-        identifiers: The identifiers of its connectors.
+        keys: The connectors.
     """
-    plain = {identifier: _encoded(identifier).lower() for identifier in identifiers}
+    plain = {(team_id, identifier): (team_id, _encoded(identifier).lower()) for team_id, identifier in keys}
     spellings = Counter(plain.values())
     return {
-        identifier: PurePosixPath(str(team_id), *_parts(_encoded(identifier, spellings[name] > 1)))
-        for identifier, name in plain.items()
+        key: PurePosixPath(str(key[0]), *_parts(_encoded(key[1], spellings[name] > 1))) for key, name in plain.items()
     }
 
 

@@ -13,19 +13,15 @@ from supermetrics_connectors.interface import (
     RefusedJsonError,
     canonical_json,
     compare_json,
-    parse_duration,
     parse_json,
-    parse_timestamp,
     render,
     to_utc,
 )
 
 from ..sanitize import sanitize
 from .dataset import Dataset
-from .errors import BrokenVersionError, NoVersionError
+from .errors import BrokenVersionError, ReadError
 from .team_names import ConnectorKey, team_names
-
-LOAD_CONFIGURATIONS = "Load configurations with: supermetrics-connectors load --include-configs"
 
 Row = dict[str, Any]
 
@@ -99,11 +95,14 @@ class ConnectorHistory:
         """The version with this name, or else with this number; the newest by default.
 
         Raises:
-            NoVersionError: There is none, or more than one has the name.
+            ReadError: There is none, or more than one has the name.
         """
         versions = self.versions
         if not versions:
-            raise NoVersionError(f"No configuration of {self.key} has been loaded. {LOAD_CONFIGURATIONS}")
+            raise ReadError(
+                f"No configuration of {self.key} has been loaded. "
+                "Load configurations with: supermetrics-connectors load --include-configs"
+            )
         if wanted is None:
             return versions[-1]
         found = [version for version in versions if version.version == wanted]
@@ -114,7 +113,7 @@ class ConnectorHistory:
         problem = f"has {len(found)} versions {shown}; give a number" if found else f"has no version {shown}"
         listed = "\n".join(f"  {version}" for version in found or versions)
         name = str(self.key)
-        raise NoVersionError(f"{name[0].upper()}{name[1:]} {problem}:\n{listed}")
+        raise ReadError(f"{name[0].upper()}{name[1:]} {problem}:\n{listed}")
 
     def document(self, version: Version) -> Any:
         """The parsed JSON of a version: of the rows with its content, the first with readable JSON."""
@@ -174,23 +173,6 @@ def is_valid_at(valid_from: datetime | None, valid_to: datetime | None, moment: 
     if moment is None:
         return valid_to is None
     return valid_from is not None and valid_from <= moment and (valid_to is None or moment < valid_to)
-
-
-def parse_moment(text: str, now: datetime) -> datetime:
-    """Reads a duration before now, such as `24h`, `30m`, `7d`, `2w`, or a time in ISO 8601.
-
-    Args:
-        text: The text.
-        now: The present, UTC.
-
-    Raises:
-        ValueError: The text is neither, or the moment is beyond the calendar.
-    """
-    duration = parse_duration(text)
-    try:
-        return parse_timestamp(text) if duration is None else now - duration
-    except OverflowError:
-        raise ValueError(text) from None
 
 
 def moment_text(moment: datetime | None, unknown: str = "unknown") -> str:

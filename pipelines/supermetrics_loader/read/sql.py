@@ -5,14 +5,13 @@ import shlex
 import shutil
 import sys
 from pathlib import Path
-from typing import Any
 
 import sqlglot
 from sqlglot import expressions
 from sqlglot.errors import SqlglotError
 
-from .dataset import Dataset, QueryResult, open_dataset
-from .errors import QueryError
+from .dataset import Dataset, QueryResult
+from .errors import ReadError
 
 PROGRAM = "supermetrics-connectors"
 NEWEST = "select team_id, name, connector_identifier, updated_at from connectors order by updated_at desc limit 10"
@@ -26,42 +25,36 @@ _MYSQL_MINUSES = re.compile(r"--(?![\s\x00-\x1f])")
 _WRITES = (expressions.DML, expressions.DDL, expressions.Into, expressions.Command)
 
 
-def run_query(destination: Any, dataset: str, sql: str) -> QueryResult:
+def run_query(data: Dataset, sql: str) -> QueryResult:
     """Runs a query in a read-only session. Tables of the dataset need no schema.
 
     Args:
-        destination: As for `open_dataset`.
-        dataset: The dataset's name; it may hold snapshots.
+        data: The open dataset; it may hold snapshots.
         sql: One query in the destination's SQL.
 
     Raises:
-        NothingLoadedError: Nothing has been loaded there.
-        QueryError: It is not a query, or the database refused it.
+        ReadError: It is not a query, or the database refused it.
     """
-    with open_dataset(destination, dataset, allow_snapshots=True) as data:
-        _refuse_writes(sql, data)
-        return data.answer(sql)
+    _refuse_writes(sql, data)
+    return data.answer(sql)
 
 
-def how_to_open(destination: Any, dataset: str) -> str:
+def how_to_open(data: Dataset, destination: str) -> list[str]:
     """Lines that name the data's place, its tables and ways to open it.
 
     Args:
-        destination: As for `open_dataset`.
-        dataset: The dataset's name.
-
-    Raises:
-        NothingLoadedError: Nothing has been loaded there.
+        data: The open dataset.
+        destination: The name of its destination.
     """
-    with open_dataset(destination, dataset, allow_snapshots=True) as data:
-        lines = {
-            "Data": f"{data.location}, dataset {dataset}",
-            "Tables": ", ".join(data.tables),
-            "Query": look_command(destination, dataset),
-            "Open": data.how_to_open,
-            "Names": f"In other programs the table connectors is {data.table('connectors')}",
-        }
-    return "\n".join(f"{title + ':':<9}{text}" for title, text in lines.items() if text)
+    program = "sqlite3" if data.dialect == "sqlite" else "duckdb"
+    lines = {
+        "Data": f"{data.location}, dataset {data.name}",
+        "Tables": ", ".join(data.tables),
+        "Query": look_command(destination, data.name),
+        "Open": f"{program} -readonly {shlex.quote(str(data.file))}" if data.file else "",
+        "Names": f"In other programs the table connectors is {data.table('connectors')}",
+    }
+    return [f"{title + ':':<9}{text}" for title, text in lines.items() if text]
 
 
 def look_command(destination: str, dataset: str) -> str:
@@ -95,16 +88,16 @@ def _refuse_writes(sql: str, data: Dataset) -> None:
         tokens = sqlglot.tokenize(text, read=data.dialect)
         trees = [] if data.is_guarded else sqlglot.parse(sql, read=data.dialect)
     except SqlglotError as error:
-        raise QueryError(f"The query cannot be parsed: {error}") from None
+        raise ReadError(f"The query cannot be parsed: {error}") from None
     kinds = [token.token_type.name for token in tokens]
     words = [token.text.upper() for token in tokens if token.text != "("]
     if "SEMICOLON" in kinds[:-1]:
-        raise QueryError("There is more than one statement. `sql` runs one query.")
+        raise ReadError("There is more than one statement. `sql` runs one query.")
     allowed = _QUERIES if data.is_guarded else {"SELECT", "WITH"}
     writes = any(tree is None or next(tree.find_all(*_WRITES), None) for tree in trees)
     code = " ".join(token.text.upper() for token in tokens if token.token_type.name != "STRING")
     writes |= _FILE_WRITES.search(code) is not None
     if data.dialect == "mysql" and any(each.startswith(("!", "M!")) for token in tokens for each in token.comments):
-        raise QueryError("MySQL executes comments that begin with `/*!` or `/*M!`. `sql` does not run them.")
+        raise ReadError("MySQL executes comments that begin with `/*!` or `/*M!`. `sql` does not run them.")
     if writes or not words or words[0] not in allowed:
-        raise QueryError(f"`sql` reads and never writes. A query begins with {' or '.join(sorted(allowed))}.")
+        raise ReadError(f"`sql` reads and never writes. A query begins with {' or '.join(sorted(allowed))}.")

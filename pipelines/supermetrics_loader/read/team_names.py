@@ -1,6 +1,5 @@
 """Names of teams, if the table `teams` is loaded, and the form in which messages name teams and connectors."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..sanitize import sanitize
@@ -22,7 +21,7 @@ class ConnectorKey:
     connector_identifier: str
 
     def __str__(self) -> str:
-        team = team_label(self.team_id, {self.team_id: self.team_name})
+        team = team_label(self.team_id, self.team_name)
         return f"connector {sanitize(self.connector_identifier)} of {team}"
 
 
@@ -35,7 +34,6 @@ def team_names(data: Dataset) -> dict[int, str]:
     return dict(map(tuple, rows))
 
 
-def team_label(team_id: int, names: Mapping[int, str | None]) -> str:
+def team_label(team_id: int, name: str | None) -> str:
     """The team's id, followed by its name if that is known; safe to print."""
-    name = names.get(team_id)
     return f"team {team_id} {sanitize(name)}" if name else f"team {team_id}"
