@@ -154,7 +154,7 @@ def _incompleteness(team: Mapping[str, Any]) -> str:
     if team["connectors_reported"] == team["connectors_received"]:
         return "the API listed a connector more than once, which the warning names"
     reported = counted(team["connectors_reported"], "connector")
-    return f"the API counts {reported} and listed {team['connectors_received']}"
+    return f"the API counts {reported} and listed {team['connectors_received']:,}"
 
 
 def _show_redacted(result: LoadResult) -> None:
@@ -168,13 +168,13 @@ def _show_redacted(result: LoadResult) -> None:
 
 
 def _teams(result: LoadResult) -> str:
-    return f"{len(result.teams) - len(result.failed)} of {counted(len(result.teams), 'team')}"
+    return f"{len(result.teams) - len(result.failed):,} of {counted(len(result.teams), 'team')}"
 
 
 def _sums(result: LoadResult) -> str:
     return (
         f"{counted(_total(result, 'connectors_received'), 'connector')}, "
-        f"{_total(result, 'connectors_changed')} changed, {_total(result, 'connectors_removed')} removed, "
+        f"{_total(result, 'connectors_changed'):,} changed, {_total(result, 'connectors_removed'):,} removed, "
         f"{counted(_total(result, 'configurations_changed'), 'new configuration version')}"
     )
 

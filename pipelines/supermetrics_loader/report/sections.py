@@ -100,7 +100,7 @@ class Section:
         if coverage and coverage.examined < coverage.total:
             if not rows and not coverage.examined:
                 return self.not_examined(unless)
-            self.note = f"Examined: {coverage.examined} of {counted(coverage.total, coverage.noun)}."
+            self.note = f"Examined: {coverage.examined:,} of {counted(coverage.total, coverage.noun)}."
         return self
 
     def not_examined(self, unless: str) -> "Section":

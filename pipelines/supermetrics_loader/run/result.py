@@ -75,7 +75,7 @@ class RunChanges:
     def lines(self) -> list[str]:
         """A line per connector, sanitized, and how many there are beyond those."""
         shown = [sanitize(change) for change in self.first]
-        return [*shown, f"… and {self.count - len(shown)} more"] if self.count > len(shown) else shown
+        return [*shown, f"… and {self.count - len(shown):,} more"] if self.count > len(shown) else shown
 
 
 def _changes_of(team: TeamDiff) -> Iterator[ChangedConnector]:
