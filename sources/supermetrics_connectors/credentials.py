@@ -17,6 +17,8 @@ from dlt.extract.reference import SourceFactory
 
 API_KEY_VARIABLE = "SUPERMETRICS_API_KEY"
 """The environment variable of the vendor's own tools, the fallback for the key."""
+MIN_KEY_CHARS = 8
+"""A shorter key is none of the API's, and would be found in every other word."""
 SECTIONS = ("sources", "supermetrics_connectors", "supermetrics")
 """Where dlt looks for a setting, most specific first: also in the first two and in the first and last of these."""
 _PLACEHOLDER = re.compile(r"(?:bearer +)?(?:(?:api|otok)_)?(?:\.\.\.|…|<[^<>]*>)", re.IGNORECASE)

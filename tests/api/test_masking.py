@@ -50,8 +50,14 @@ def forms(key: str) -> dict[str, tuple[str, int]]:
         "URL of a form": quote_plus(key),
         "URL in lower case": lower_hex(quote(key)),
     }
-    in_64 = {f"base64 {before!r}": in_base64(key, before) for before in ("", "a", "ab")}
+    in_64 = {
+        f"base64 {before!r} of {name}": in_base64(text, before)
+        for name, text in encoded.items()
+        for before in ("", "a", "ab")
+    }
     in_64 |= {f"urlsafe {name}": text.replace("+", "-").replace("/", "_") for name, text in in_64.items()}
+    encoded |= {f"URL of {name}": quote(text, safe="") for name, text in encoded.items()}
+    in_64 |= {f"URL of {name}": quote(text, safe="") for name, text in in_64.items() if name.endswith("plain")}
     # characters at the ends of base64 depend on what is around the key
     return {name: (text, 11) for name, text in encoded.items()} | {name: (text, 21) for name, text in in_64.items()}
 

@@ -13,20 +13,22 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ..credentials import MIN_KEY_CHARS
 from ..documents.json_text import RefusedJsonError
 
 MASK = "***"
-MIN_KEY_CHARS = 8
-"""A shorter key is none of the API's, and would be found in every other word."""
 MIN_FRAGMENT_CHARS = 12
 MIN_BASE64_CHARS = 16
+MAX_ENCODINGS = 2
+"""A URL within a URL, or an `Authorization: Basic` header within one, is encoded twice."""
 
 
 class KeyMask:
-    """Replaces a key by `***` where a text has it: as it is, URL-encoded, in base64, or a fragment of one of these.
+    """Replaces a key by `***` where a text has it: as it is, encoded once or twice, or a fragment of one of these.
 
-    A fragment has 12 characters or more, in base64 16. It contains a whole block of one of the forms, which are cut
-    into blocks of half that size, so one search for all blocks finds every fragment.
+    An encoding is that of URLs, or once base64. A fragment has 12 characters or more, in base64 16. It contains a whole
+    block of one of the forms, which are cut into blocks of half that size, so one search for all blocks finds every
+    fragment.
     """
 
     def __init__(self, key: str) -> None:
@@ -111,11 +113,26 @@ def _forms(key: str) -> Iterator[tuple[str, int]]:
     """Yields how a key may be written, each with the length of the shortest fragment to mask."""
     if len(key) < MIN_KEY_CHARS:
         return
-    for text in (key, quote(key), quote_plus(key)):
-        yield text, MIN_FRAGMENT_CHARS
-        yield re.sub("%..", lambda code: code[0].lower(), text), MIN_FRAGMENT_CHARS
-    for before in range(3):  # characters in front of the key shift its bits
-        text = base64.b64encode(b"\0" * before + key.encode()).decode()
-        text = text[(0, 2, 3)[before] : (before + len(key)) * 8 // 6]  # without bits of others
-        yield text, MIN_BASE64_CHARS
-        yield text.translate({ord("+"): "-", ord("/"): "_"}), MIN_BASE64_CHARS
+    forms = {key: MIN_FRAGMENT_CHARS}
+    for _ in range(MAX_ENCODINGS):
+        for text, shortest in list(forms.items()):
+            for form in _in_urls(text):
+                forms.setdefault(form, shortest)
+            if shortest < MIN_BASE64_CHARS:  # no request has the key in base64, so no server has it there twice
+                for form in _in_base64(text):
+                    forms.setdefault(form, MIN_BASE64_CHARS)
+    yield from forms.items()
+
+
+def _in_urls(text: str) -> Iterator[str]:
+    for encoded in (quote(text), quote_plus(text)):
+        yield encoded
+        yield re.sub("%..", lambda code: code[0].lower(), encoded)
+
+
+def _in_base64(text: str) -> Iterator[str]:
+    for before in range(3):  # characters in front of the text shift its bits
+        encoded = base64.b64encode(b"\0" * before + text.encode()).decode()
+        encoded = encoded[(0, 2, 3)[before] : (before + len(text)) * 8 // 6]  # without bits of others
+        yield encoded
+        yield encoded.translate({ord("+"): "-", ord("/"): "_"})
