@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from .credentials import API_KEY_VARIABLE, ApiKey
+from .credentials import API_KEY_VARIABLE, MIN_KEY_CHARS, ApiKey
 from .exceptions import SupermetricsConfigurationError
 
 Parser = Callable[[Any, str], Any]
@@ -24,21 +24,22 @@ _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _KEY_LIKE = re.compile(r"(?<![a-z0-9])(?:api_|otok_|bearer)", re.IGNORECASE)
 _KEY_IN_URL = re.compile(r"//(?:api|otok)_|(?<![a-z0-9])(?:api|otok)_\w{16}", re.IGNORECASE)
 """No host's name begins so."""
-_LONG_WORD = re.compile(r"\S{16}")
+_NO_KEY = re.compile(rf"\S{{0,{MIN_KEY_CHARS - 1}}}|(?i:[a-z]+)://[^\s@]*|[a-z.]{{1,15}}")
+"""Words that are too short for a key, plain URLs, and words or host names in small letters."""
 _KINDS: Mapping[type, str] = {str: "a text", list: "a list", dict: "a table"}
 
 
 def show(value: object) -> str:
     """Renders a value for a message, unless it may be or hold a key.
 
-    A text may be a key if it has a beginning of one (`api_`, `otok_`, `bearer`), or 16 characters without a space that
-    are not a URL.
+    A text may hold a key if it has a beginning of one (`api_`, `otok_`, `bearer`), or a word that is as long as a key,
+    unless the word is a URL, or fewer than 16 small letters and dots.
     """
     if value is None or isinstance(value, (bool, int, float)):
         return repr(value)
     if not isinstance(value, (str, bytes, list, tuple, set, frozenset, dict)):
         return _kind(value)
-    if _may_be_key(value if isinstance(value, str) else repr(value)):
+    if _may_be_key(value):
         return f"[{_kind(value)}, not shown because it may be a key]"
     return repr(value)
 
@@ -47,9 +48,16 @@ def _kind(value: object) -> str:
     return _KINDS.get(type(value), f"a value of type {type(value).__name__}")
 
 
-def _may_be_key(text: str) -> bool:
-    is_plain_url = re.fullmatch(r"https?://[^\s@]+", text, re.IGNORECASE)
-    return bool(_KEY_LIKE.search(text) or (_LONG_WORD.search(text) and not is_plain_url))
+def _may_be_key(value: object) -> bool:
+    if isinstance(value, bytes):
+        return _may_be_key(value.decode("latin-1"))
+    if isinstance(value, str):
+        return bool(_KEY_LIKE.search(value)) or not all(map(_NO_KEY.fullmatch, value.split()))
+    if isinstance(value, Mapping):
+        return any(map(_may_be_key, (*value.keys(), *value.values())))
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return any(map(_may_be_key, value))
+    return not (value is None or isinstance(value, (bool, int, float)))
 
 
 def refusal(name: str, value: object, expected: str) -> SupermetricsConfigurationError:
