@@ -16,43 +16,28 @@ _FLAGS = re.IGNORECASE | re.ASCII | re.DOTALL
 _GAP = "[ _.-]?"
 _KEY_OWNERS = (
     "api|access|secret|private|sign(?:ing|ature)|(?:en|de)cryption|crypto(?:graphy)?|cipher|aes|hmac|rsa|ssh|pgp|shared"
-    "|auth(?:entication|orization)?|subscription|consumer|app|application|licen[cs]e|master|account|client|functions?|host"
-    "|security|service|storage|webhook|developer|write|user|principal|integration|routing|ingest(?:ion)?|instrumentation"
-    "|deploy(?:ment)?|admin|root|partner|merchant|bot|server|gateway|sas|jwt|session|activation|device|tenant|team"
-    "|connection|upload"
+    "|auth(?:entication|orization)?|subscription|consumer|app|application|licen[cs]e|master|account|client|functions?"
+    "|security|service|storage|webhook|developer|write|user|principal|integration|ingest(?:ion)?|instrumentation"
+    "|deploy(?:ment)?|admin|root|partner|merchant|bot|server|gateway|sas|jwt|session|activation|otp"
 )
 CREDENTIAL = (
     "(?:secrets?|pass?wor[dt]s?|passwd|kennwort|senha|salasana|wachtwoord|pass(?:phrase|code)s?|pwd|tokens?|authorization"
     f"|contrase\\S{{1,3}}a|mot{_GAP}de{_GAP}passe|credentials?|creds|cookies?|jwt|bearer|mnemonic|identified by"
     f"|sess(?:ion)?{_GAP}id|x{_GAP}auth|basic{_GAP}auth|shared{_GAP}access{_GAP}signature|client{_GAP}assertion"
-    f"|(?:seed|recovery){_GAP}phrase|pass{_GAP}keys?|(?:api|user|db|admin|smtp|s?ftp|login|require){_GAP}pass"
+    f"|(?:seed|recovery){_GAP}phrase|otp{_GAP}seed|pass{_GAP}keys?|(?:api|user|db|admin|smtp|s?ftp|login|require){_GAP}pass"
     f"|(?:{_KEY_OWNERS}){_GAP}keys?)"
-    f"(?:{_GAP}(?:values?|string|plain(?:{_GAP}text)?|base64|pem|confirmation))?"
+    f"(?:{_GAP}(?:values?|string|plain(?:{_GAP}text)?|base(?:64)?|pem|confirmation))?"
 )
-AMBIGUOUS = "(?:key|auth|sig|signature|sid|assertion|sas|pass)"
+AMBIGUOUS = "(?:key|auth|sig|signature|sid|assertion|sas|pass|pw|psk)"
 """How names end. RE2 understands these patterns as well."""
-ROOTS = (
-    *("secret", "pass", "wor", "pwd", "token", "auth", "cred", "cookie", "jwt", "bearer", "sess", "key", "sig", "sid"),
-    *(
-        "sas",
-        "assertion",
-        "mnemonic",
-        "phrase",
-        "identified by",
-        "senha",
-        "salasana",
-        "wachtwoord",
-        "contrase",
-        "user",
-        "log",
-        "account",
-        "basic",
-    ),
+ROOT = re.compile(
+    "secret|pass|wor|pw|psk|token|auth|cred|cookie|jwt|bearer|sess|key|seed|sig|sid|sas|assertion|mnemonic|phrase"
+    "|identified by|senha|salasana|wachtwoord|contrase|user|log|account|basic"
 )
 """Each of the names below, from `credential` to `login`, contains one of these, in lower case."""
 _POSITION = (  # the position in a list or a text, the number of a request, how many there may be
     "(?:page|next|previous|forward|backward|continuation|sync|delta|cursor|pagination|scroll|input|output|start(?:ing)?"
-    f"|end|[bep]os|pad|unk|sep|cls|mask|stop|client{_GAP}request|public{_GAP}key|idempotency|cancell?ation"
+    f"|end|[bep]os|pad|unk|sep|cls|mask|stop|client{_GAP}request|change|public{_GAP}key|idempotency|cancell?ation"
     rf"|(?:max|min|num|total|used)(?:{_GAP}\w+)?){_GAP}tokens?"
 )
 _OTHER_KEYS = (
@@ -70,7 +55,7 @@ NAMES = (  # kind, names with `_` between their words, exceptions
     # Any literal is a secret.
     ("credential", rf".*{CREDENTIAL}{_END}", rf".*{_POSITION}{_END}|.*(?:checksum|hash|sha\d+)[/_.-]"),
     # A literal that mixes letters with digits or symbols is a secret.
-    ("pass", rf"{_WORD}pass\W*\Z", ""),
+    ("pass", rf"{_WORD}(?:pass|pw|psk)\W*\Z", ""),
     # A literal that looks generated is a secret, and so is the password of `user:password`.
     ("auth", rf"{_WORD}auth(?:entication)?_?\W*\Z", ""),
     # A literal that looks generated is a secret.
@@ -119,7 +104,7 @@ PHRASE = re.compile(r"[^\W\d_]+(?:[ '\u2019,.:;!?()/…&-]+[^\W\d_]+)*[ .:;!?…
 """Words without a digit, as in a label."""
 PLAIN = re.compile(
     r"(?:(?:basic|bearer|token) )?(?:[a-z_$][a-z_.$\[\]|?-]*[.,;:!?]*|(?:[a-z_$]\w*\.)+[a-z_]\w*"
-    r"|[a-z]+(?:[ _-][a-z]+)+\d?)|[\d.,:%-]+",
+    r"|(?-i:[a-z]+(?:[ _-][a-z]+)+\d?)|[a-z]+(?:[ _-][a-z]+)+)|[\d.,:%-]+",
     _FLAGS,
 )
 """What may be words, an identifier of a program or a number."""
@@ -127,7 +112,7 @@ _MIXED = re.compile(r"(?=\S*[A-Za-z])(?=\S*[\d!@#$%^&*?~+=])\S{5,}")  # as most 
 # as a key among headers, parameters or credentials
 _LONG_MIXED = re.compile(r"(?=\S*[a-z])(?=\S*[A-Z])(?=\S*\d)\S{12,}")
 _GENERATED = re.compile(
-    r"(?=(?:\D*\d){3})(?:(?=\D*\d+\D+\d)(?=[^A-Z]*[A-Z])(?=[^a-z]*[a-z])[\w.+/=%~-]{20,}|[0-9A-Fa-f]{24,})"
+    r"(?=(?:\D*\d){3}|(?=\D*\d)(?:.*?(?<![a-z])[a-z]{1,3}[A-Z]){4})(?:(?=\D*\d)(?=[^A-Z]*[A-Z])(?=[^a-z]*[a-z])[\w.+/=%~-]{20,}|[0-9A-Fa-f]{24,})"
     r"|(?=(?:\D*\d){5})(?:(?:[a-z]{2,8}_)?[0-9a-z]{24,}|[0-9A-Z]{24,})",
     re.ASCII,
 )
@@ -143,7 +128,7 @@ _WORDS = re.compile(  # that say what a credential is or where it goes, without 
     re.IGNORECASE,
 )
 _FOR_PEOPLE = re.compile(  # `YOUR_API_KEY`, `<token>`, `sk-xxxxxxxx`, `abc...`
-    r"\D*(?<![A-Za-z])(?i:your|insert|enter|replace|paste|here|example|dummy|placeholder|todo|redacted)(?![A-Za-z])\D*\d?"
+    r"\D*(?<![A-Za-z])(?i:your|insert|enter|replace|paste|here|example|dummy|change_?me|placeholder|todo|redacted)(?![A-Za-z])\D*\d?"
     r"|your[A-Z][A-Za-z]*|[\w.-]*([xX*•.])\1{3,}[\w.-]*|[\w-]{0,8}(?:\.{3}|…)|\W{1,3}|[*xX.•·_-]{3,}",
     re.DOTALL,
 )
@@ -160,8 +145,8 @@ _REFERENCE = re.compile(  # to where the value is kept; settings; placeholders o
     r"|[A-Za-z_-]+(?:/[A-Za-z_-]+)+(?:/\d+)?(?:#\w+)?"  # `secret/data/db#password`
     r"|[\w./\\:~-]+\.(?:pem|key|crt|p12|pfx|json|ya?ml|txt|env)"
     r"|\[[a-z_ -]+\]{1,2}|\[\w+\(.*\]|<[^<>]+>|\{[A-Za-z_][\w. ]*\}|\$\([\w. -]+\)|%[A-Z_]{2,}%|(?:%(?:\(\w+\))?s:?)+"
-    r"|__\w+__|[:@][a-z_]+|\$[A-Za-z_]\w*|\$[\w.]*[a-z]\.\w[\w.]*|@\w+\(.*|\?|(?:ENC|enc)[\[(].*|\{cipher\}.*|!\w+ .*"
-    rf"|(?:{_VERSION})(?:(?: ?(?:\|\||,|-) ?| )(?:{_VERSION}))*|latest|\*"
+    r"|__\w+__|[:@][a-z_]+|\?|\$[A-Za-z_]\w*|\$[\w.]*[a-z]\.\w[\w.]*|@[\w.]+\(.*|(?:ENC|enc)[\[(].*"
+    rf"|\{{cipher\}}.*|!\w+ .*|(?:{_VERSION})(?:(?: ?(?:\|\||,|-) ?| )(?:{_VERSION}))*|latest|\*"
     r"|\d+(?:\.\d+)? ?(?:ms|s|m|h|d|sec|min|minutes?|hours?|days?)"
     r"|sha\d{1,3}[:-]\S+|#[0-9A-Fa-f]{3,8}"
     r"|-----BEGIN (?:[A-Z0-9]+ ){0,3}(?:PUBLIC KEY|CERTIFICATE)-----.*|ssh-\w+ AAAA\S+"

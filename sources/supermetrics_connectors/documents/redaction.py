@@ -33,7 +33,7 @@ from .credentials import (
     MARKER,
     PHRASE,
     PLAIN,
-    ROOTS,
+    ROOT,
     SECRET_KINDS,
     describes,
     kind_of,
@@ -71,7 +71,7 @@ _IN_A_LIST = "[]"
 def _redact_members(
     node: Any, name: str, kind: str, path: Path, found: list[Path] | None, *, labels: bool = False
 ) -> None:
-    """Redacts the members of an object or list.
+    """Redacts the members of an object or list of this name.
 
     Args:
         node: The object or list.
@@ -160,7 +160,7 @@ def _list(node: Sequence[Any], name: str, kind: str) -> Iterator[_Member]:
             is_argument = (kind == "headers" and ":" not in previous + member) or previous.startswith("-")
             if index and (is_pair or is_argument) and kind_of(previous) == "credential":
                 called, member_kind = previous, "credential"
-            elif kind == "credential" and is_plural and PLAIN.fullmatch(member):
+            elif kind == "credential" and PLAIN.fullmatch(member):
                 member_kind = ""  # a list of names
             previous = member
         elif isinstance(member, list) and kind not in ("credential", "static"):
@@ -274,59 +274,55 @@ def _strings(node: Any) -> Iterator[str]:
 
 
 class Rule(NamedTuple):
-    """One row of the table of forms in which a secret stands in a text.
+    """A form in which a secret stands in a text.
 
     Attributes:
         kind: What the form is called.
-        before: What precedes the value, with its name in the group `name` or `words`.
-        value: The value, in the group `value`.
-        exceptions: Values that stay.
+        before: What precedes the value, with its name in one of the groups `names`.
+        value: The value, in the group `value`. If a group `weak…` matches, words and numbers are no secrets.
         evidence: The kind of name to assume, as in `NAMES`; that of the name if empty; `static` if each value counts.
+        names: The groups of `before` that a name may be in.
     """
 
     kind: str
     before: re.Pattern[str]
     value: re.Pattern[str]
-    exceptions: re.Pattern[str] | None
     evidence: str
+    names: list[str]
 
 
-def _rule(kind: str, before: str, value: str, exceptions: re.Pattern[str] | None = None, evidence: str = "") -> Rule:
+def _rule(kind: str, before: str, value: str, evidence: str = "") -> Rule:
     flags = re.ASCII | re.IGNORECASE | re.MULTILINE
-    patterns = re.compile(before, flags), re.compile(value, flags | re.DOTALL)
-    return Rule(kind, *patterns, exceptions, evidence)
+    names = re.findall(r"\(\?P<(name\w*)>", before)
+    return Rule(kind, re.compile(before, flags), re.compile(value, flags | re.DOTALL), evidence, names)
 
 
 # Quotes are escaped in JSON within JSON. Where the rest of a text could be tried again and again, there is a bound.
 _NAME = r"(?<![\w.%\[\]-])(?P<name>[\w.%\[\]-]+)"
 _QUOTE = r"\\{0,15}[\"'`]"
-_QUOTES = r"[\\\"'`]{0,9}"
 _SPACE = r"\s{0,20}"
 _IS = rf"[\]\\\"'?]{{0,9}}{_SPACE}(?:=>|:=|[:=](?!=)){_SPACE}"
-_QUOTED = r"(?P<quote>\\{0,15}(?:\"{3}|[\"'`]))(?P<value>(?!(?P=quote))[^\r\n]+?)(?<!\\)(?P=quote)"
+_QUOTED = r"[bnru]?(?P<quote>\\{0,15}(?:\"{3}|[\"'`]))(?P<value>(?!(?P=quote))[^\r\n]+?)(?<!\\)(?P=quote)"
 _CHAR = r"[^&\s\"'`<>#;,\\(){}]"
 _WORD = rf"{_CHAR}+(?!{_CHAR}|\()"
-_BARE = rf"\\{{0,15}}[\"']?(?P<value>{_WORD})"
-_QUOTED_OR_BARE = rf"(?P<quote>{_QUOTE})?(?P<value>(?(quote)(?:(?!(?P=quote))[^\r\n])+|{_WORD}))(?(quote)(?P=quote))"
+_TAGGED_QUOTED_OR_WORD = (
+    rf"(?P<quote>(?<!>){_QUOTE})?(?P<value>(?(quote)(?:(?!(?P=quote))[^\r\n])+|(?:(?<!>){_WORD}|(?<=>)[^<>]+(?=</))))"
+    "(?(quote)(?P=quote))"
+)
 _XML_TEXT = "(?:[^<>&]|&(?!lt;))"
-_XML_START = rf"(?:<|&lt;)(?:[\w-]+:)?(?P<name>[\w.-]+)(?:\s{_XML_TEXT}{{0,500}})?(?:>|&gt;)"
-_NAMING = r"(?:name|key|id|header|field|param(?:eter)?|variable|property)"
-_OTHER_NAME = rf"(?<!\w)\w{{0,20}}?{_NAMING}{_IS}{_QUOTES}(?P<name>[\w.-]+){_QUOTES}"
-_AUTHORITY = r"(?<![\w+.-])[a-z][\w+.-]*:\\{0,15}/\\{0,15}/"
+_NAMING = r"(?<!\w)\w{0,20}?(?:name|key|id|header|field|param(?:eter)?|variable|property)"
 _USER = r"[^\s/:@\"'<>?#\\()\[\]|*]"
-_ALTERNATING = rf"(?:(?:(?!\d){_USER})*\d+(?:(?!\d){_USER})+){{2}}"
-_LINE = r"^[ \t]*(?:- )?[\"']?(?P<name>[\w.-]+(?: key)?)[\"']?:[ \t]+"
-_LINE_VALUE = r"(?P<value>(?:(?:basic|bearer|token) )?[^\s\"'`|>{\[&*#!]\S*?)"
-_LINE_END = r"[ \t]*(?: #[^\r\n]*)?(?:[\r\n]|\Z)"
 _CODED = r"(?=[\w.+/~-]*(?:[\d=]|(?-i:[a-z][A-Z][\w.+/~-]*[a-z][A-Z])))"
-_KNOWN = "|".join(start + rest for start, rest in KNOWN)
 _KNOWN_STARTS = "|".join(start for start, _ in KNOWN)
 
 RULES = (
-    # password: "…", 'password' => '…', "The password": "…"
+    # password: "…", 'password' => '…', set("password", "…"), identified by '…'
     _rule(
         "quoted value",
-        rf"(?:{_NAME}|(?<!\\)(?P<q>{_QUOTE})(?P<words>[^\"'\\\n]{{1,200}})(?P=q)(?=\s*[:=])){_IS}",
+        rf"(?:{_NAME}|(?<!\\)(?P<q>{_QUOTE})(?P<name_2>[^\"'\\\n]{{1,200}})(?P=q)(?=\s*[:=])){_IS}"
+        rf"|[(\[]{_SPACE}(?:[\w.$]{{1,40}},{_SPACE})?(?P<q_2>{_QUOTE})(?P<name_3>[\w.$ -]{{1,100}})(?P=q_2){_SPACE}"
+        rf"(?P<weak>,){_SPACE}"
+        r"|(?<!\w)(?P<name_4>identified by|[a-z_]{3,40})(?P<weak_2>[ \t]{1,5})(?=n?(?P<q_3>[\"'])[^\s\"']+(?P=q_3))",
         _QUOTED,
     ),
     # password=…&, Server=db;Password=…;
@@ -338,66 +334,40 @@ RULES = (
     # password = …, run(password=…), {user: …, password: …}
     _rule(
         "assigned value",
-        rf"(?:{_NAME}{_SPACE}=(?!=)|[{{,(]{_SPACE}(?P<words>[\w.-]+){_SPACE}:(?=[^,;\r\n]{{0,200}}[,}})])){_SPACE}",
-        rf"(?![\[$]){_BARE}",
-        PLAIN,
-    ),
-    # -H 'Authorization: …'
-    _rule("quoted line", r"(?<=[\"'])(?P<name>[\w-]+): ?", r"(?P<value>[^\"'\r\n\\]+)(?=\\{0,15}[\"'])"),
-    # <code>X-Api-Key: …</code>
-    _rule("line in an element", r"(?<=>)(?P<name>[\w-]+): ?", r"(?P<value>[^\s<>]+)(?=</)", PLAIN),
-    # password: |⏎ …
-    _rule(
-        "next line",
-        rf"{_NAME}[\"']?:(?: ?[|>][+-]?)?[ \t]{{0,20}}\r?\n[ \t]{{1,200}}(?:- )?",
-        r"(?P<value>[^\s:]+)(?=[ \t]{0,20}(?:[\r\n]|\Z))",
-        PLAIN,
-    ),
-    # name: password⏎ value: …
-    _rule(
-        "name and value",
-        rf"{_OTHER_NAME}[^<>{{}}&]{{0,60}}?(?<![a-z])\w{{0,20}}?value{_IS}",
-        _QUOTED_OR_BARE,
-    ),
-    # set("password", "…")
-    _rule(
-        "argument of a call",
-        rf"[(\[]{_SPACE}(?:[\w.$]{{1,40}},{_SPACE})?(?P<q>{_QUOTE})(?P<name>[\w.$ -]{{1,100}})(?P=q){_SPACE},{_SPACE}",
-        rf"{_QUOTED}(?={_SPACE}[)\],])",
-        PLAIN,
+        rf"(?P<weak>)(?:{_NAME}{_SPACE}=(?!=)|[{{,(]{_SPACE}(?P<name_2>[\w.-]+){_SPACE}:(?=[^,;\r\n]{{0,200}}[,}})]))"
+        rf"{_SPACE}(?![\[$])",
+        rf"\\{{0,15}}[\"']?(?P<value>{_WORD})",
     ),
     # --password …, login reports password …, proxy_set_header Authorization …
     _rule(
         "argument of a command",
-        r"(?:(?:login|user(?:name)?)\s{1,9}\S{1,100}\s{1,9}|header\s{1,9}|(?<!\S)--?)(?P<name>[\w-]+)\s{1,9}",
-        _QUOTED_OR_BARE,
-        PLAIN,
+        r"(?P<weak>)(?:(?:login|user(?:name)?)\s{1,9}\S{1,100}\s{1,9}|(?:header|set)\s{1,9}|(?<!\S)--?)(?P<name>[\w-]+)\s{1,9}",
+        _TAGGED_QUOTED_OR_WORD,
     ),
-    # identified by '…'
+    # -H 'Authorization: …', <code>X-Api-Key: …</code>
     _rule(
-        "name before a quoted value",
-        r"(?<!\w)(?P<name>identified by|[a-z_]{3,40})[ \t]{1,5}",
-        r"(?P<quote>[\"'])(?P<value>[^\s\"']+)(?P=quote)",
-        PLAIN,
+        "line within quotes or tags",
+        r"(?:(?<=[\"'])|(?P<weak>(?<=>)))(?P<name>[\w-]+): ?",
+        r"(?P<value>[^\"'\r\n\\<>]+)(?=\\{0,15}[\"']|</)",
     ),
     # %22password%22%3A%22…, password%3D…
     _rule(
         "percent-encoded",
-        r"(?:%22(?P<name>[\w.-]+)%22(?:%20|\+)?%3A(?:%20|\+)?%22|(?<![\w.-])(?P<words>[\w.-]+)%3D)",
+        r"(?:%22(?P<name>[\w.-]+)%22(?:%20|\+)?%3A(?:%20|\+)?%22|(?<![\w.-])(?P<name_2>[\w.-]+)%3D)",
         r"(?P<value>(?:[^&\s\"'%]|%(?!2[26]))+)",
     ),
     # <password>…</password>, &lt;password&gt;…, <password><![CDATA[…]]>
     _rule(
         "XML element",
-        rf"{_XML_START}(?:{_SPACE}<!\[CDATA\[)?",
+        rf"(?:<|&lt;)(?:[\w-]+:)?(?P<name>[\w.-]+)(?:\s{_XML_TEXT}{{0,500}})?(?:>|&gt;)(?:{_SPACE}<!\[CDATA\[)?",
         rf"(?P<value>(?<=<!\[CDATA\[).+?(?=\]\]>|\Z)|{_XML_TEXT}+(?=(?:<|&lt;)/))",
     ),
-    # <header name="password">…</header>, <name>password</name><value>…</value>
+    # name: password⏎ value: …, <header name="password">…</header>, <name>password</name><value>…</value>
     _rule(
-        "named XML element",
-        rf"(?:{_OTHER_NAME}[^<>]{{0,200}}>|(?<=>)\s{{0,20}}(?P<words>[\w.-]{{1,200}})\s{{0,20}}</[^<>]{{1,60}}>\s{{0,20}}"
-        r"<[^<>]{0,100}value[\"']?>)",
-        "(?P<value>[^<>]+)(?=</)",
+        "name and value",
+        rf"{_NAMING}(?:{_IS}[\\\"'`]{{0,9}}(?P<name>[\w.-]+)[\\\"'`]{{0,9}}(?:[^<>{{}}&]{{0,60}}?(?<![a-z])\w{{0,20}}?value"
+        rf"{_IS}|[^<>]{{0,200}}>)|>{_SPACE}(?P<name_2>[\w.-]{{1,200}}){_SPACE}</[^<>]{{1,60}}>{_SPACE}<[^<>]{{0,100}}value>)",
+        _TAGGED_QUOTED_OR_WORD,
     ),
     # Content-Disposition: form-data; name="password"
     _rule(
@@ -406,78 +376,87 @@ RULES = (
         r"(?:\r?\n[^\r\n]{1,500}){0,9}(?:\r?\n){2}",
         r"(?P<value>.+?)(?=\r?\n--|\Z)",
     ),
-    # postgres://reports:…@db, jdbc:oracle:thin:reports/…@//db
+    # hmac.new(b'…', text), jwt.encode(claims, "…")
     _rule(
-        "password in a URL",
-        rf"(?:{_AUTHORITY}{_USER}*:(?!(?:x|x-oauth-basic)?@)|(?<=thin:)[^\s/@]+/)",
-        r"(?P<value>[^\s/\"'<>?#\\]+)(?=@)",
-        evidence="credential",
+        "key of a function",
+        r"(?:hmac|jwt)[\w.]{0,30}\([^()\r\n]{0,200}?(?=[bnru]?[\"'`][^\s\"'`]{12,200}[\"'`])",
+        _QUOTED,
+        "key",
     ),
-    # https://…@example.com
+    # postgres://reports:…@db, jdbc:oracle:thin:reports/…@//db, https://…@example.com
     _rule(
-        "token in a URL",
-        _AUTHORITY,
-        rf"(?P<value>(?={_ALTERNATING}|{_USER}{{25}}){_USER}+)(?=(?::(?:x|x-oauth-basic)?)?@)",
-        evidence="credential",
+        "user of a URL",
+        rf"(?<![\w+.-])[a-z][\w+.-]*:\\{{0,15}}/\\{{0,15}}/(?:{_USER}*:(?!(?:x|x-oauth-basic)?@)"
+        rf"|(?=(?:(?:(?!\d){_USER})*\d+(?:(?!\d){_USER})+){{2}}|{_USER}{{25}})(?={_USER}+(?::(?:x|x-oauth-basic)?)?@))"
+        r"|(?<=thin:)[^\s/@]+/",
+        rf"(?P<value>{_USER}+(?=:(?:x|x-oauth-basic)?@)|[^\s/\"'<>?#\\]+(?=@))",
+        "credential",
     ),
     # Basic …, Bearer …
     _rule(
         "authorization",
         rf"(?<![\w-])(?:(?:basic|bearer) {_CODED}|(?:token|ssws) (?=(?:[^\s\d]*\d){{4}}))",
         r"(?P<value>[\w.+/~=-]{8,})",
-        evidence="credential",
+        "credential",
     ),
-    # curl -u reports:…, login -u reports -p …
+    # curl -u reports:…, login -u reports -p …, auth=("reports", "…")
     _rule(
         "user of a command",
-        r"(?:\s(?:-u|--user)[ =][\"']?[^\s:\"']+:| -u ?[^\s:-]{1,100} -p ?(?=\S{3}))",
+        r"(?:\s(?:-u|--user)[ =][\"']?[^\s:\"']+:| -u ?[^\s:-]{1,100} -p ?(?=\S{3})"
+        r"|(?:basic_?auth\w{0,20}|\bauth ?= ?)[(\[]\s{0,9}[\"'][^\s\"']{1,100}[\"'],\s{0,9}[\"'])",
         r"(?P<value>[^\s\"']+)",
-        evidence="credential",
+        "credential",
     ),
     # https://hooks.slack.com/services/…, /bot…/sendMessage, ?code=…
     _rule(
         "address with a secret",
         r"(?:hooks\.slack\.com/(?:services|workflows|triggers)/|/services/(?=T\w+/B\w+/)|/webhooks/(?=\d+/[\w-]{8})"
-        r"|/webhookb2/|/hooks/catch/|/bot(?=\d+:)|[?&]code=(?=(?:[^\d&]*\d){3}[\w%/+=.-]*)(?=[\w%/+=.-]{20}))",
+        r"|/webhookb2/|/hooks/catch/|/bot(?=\d+:)"
+        r"|[?&]code=(?=(?:[^\d&]*\d){3}[\w%/+=.-]*)(?=[\w%/+=.-]{20}))",
         r"(?P<value>\d+:[\w-]{8,}|[\w@/+=%~.-]+)",
-        evidence="static",
+        "static",
     ),
-    # /token/…, hook.example.com/…
+    # /token/…, hook.example.com/…, /private-…
     _rule(
         "segment of a path",
-        r"(?:/(?!hooks?/)(?P<words>[\w-]{1,100})/|hooks?[a-z0-9.]{0,100}/(?:[\w-]{1,40}/){0,4})(?=[\w.~%+=-]{20})",
+        r"(?:/(?!hooks?/)(?P<name>[\w-]{1,100})/|/private-|hooks?[a-z0-9.]{0,100}/(?:[\w-]{1,40}/){0,4})(?=[\w.~%+=-]{20})",
         r"(?P<value>[\w.~%+=-]+)",
-        evidence="ambiguous",
+        "ambiguous",
     ),
     # ghp_…, sk_live_…, -----BEGIN PRIVATE KEY-----
     _rule(
         "known form",
         rf"(?<![a-z0-9])(?=[\w.:-]{{18}}|-----BEGIN )(?-i:(?={_KNOWN_STARTS}))",
-        f"(?P<value>(?-i:{_KNOWN}))",
-        evidence="static",
+        f"(?P<value>(?-i:{'|'.join(start + rest for start, rest in KNOWN)}))",
+        "static",
     ),
     # X-Api-Key: …, among headers
     _rule("header", r"^[ \t]*(?P<name>[\w.-]+)[ \t]*:[ \t]*", r"(?P<value>\S[^\r\n]*)"),
-    # password: …
-    _rule("line of a configuration", _LINE, rf"{_LINE_VALUE}(?<![,;])(?={_LINE_END})"),
-    _rule("line of a text", _LINE, rf"{_LINE_VALUE}(?=[ \t]*[,;]?{_LINE_END})", PLAIN),
+    # password: …, password: |⏎ …
+    _rule(
+        "line",
+        r"^[ \t]*(?:- )?[\"']?(?P<name>[\w.-]+(?: key)?)[\"']?:"
+        r"(?:(?P<weak>(?: ?[|>][+-]?)?[ \t]{0,20}\r?\n[ \t]{1,200}(?:- )?)|[ \t]+)",
+        r"(?P<value>(?:(?:basic|bearer|token) )?[^\s\"'`|>{\[&*#!]\S*?)(?<![,;:])(?=(?P<weak_2>[ \t]*[,;])?[ \t]*"
+        r"(?: #[^\r\n]*)?(?:[\r\n]|\Z))",
+    ),
 )
-*_ANYWHERE, _HEADER, _CONFIGURATION_LINE, _TEXT_LINE = RULES
-_NAMED = [rule for rule in _ANYWHERE if "name" in rule.before.groupindex]
-_OTHERS = [rule for rule in _ANYWHERE if "name" not in rule.before.groupindex]
+*_ANYWHERE, _HEADER, _LINE = RULES
+_NAMED = [rule for rule in _ANYWHERE if not rule.evidence]
+_OTHERS = [rule for rule in _ANYWHERE if rule.evidence]
 _REQUEST = re.compile(r"\s*(?:[A-Z]{3,7} \S+ )?HTTP/\d")
 _BLANK_LINE = re.compile(r"(?<=\S)[ \t]*\r?\n[ \t]*\r?\n")
 
 
 def _redact_within(text: str, *, is_headers: bool) -> str:
     """Redacts what the rules find within a text."""
-    lowered = text.lower()
-    if any(root in lowered for root in ROOTS):
+    if ROOT.search(text.lower()):
+        end = 0
         if is_headers or _REQUEST.match(text):
             end = blank.start() if (blank := _BLANK_LINE.search(text)) else len(text)  # a body follows
-            text = _apply(_HEADER, text[:end]) + _redact_lines(text[end:])
-        else:
-            text = _redact_lines(text)
+        # A text with a single name may be prose.
+        is_prose = len(_LINE.before.findall(text[end:])) < 2
+        text = _apply(_HEADER, text[:end]) + _apply(_LINE, text[end:], is_weak=is_prose)
         for rule in _NAMED:
             text = _apply(rule, text)
     for rule in _OTHERS:
@@ -485,35 +464,33 @@ def _redact_within(text: str, *, is_headers: bool) -> str:
     return text
 
 
-def _redact_lines(text: str) -> str:
-    """Redacts what stands behind a name on a line of its own. A text with a single name may be prose."""
-    if len(_TEXT_LINE.before.findall(text)) > 1:
-        text = _apply(_CONFIGURATION_LINE, text)
-    return _apply(_TEXT_LINE, text)
-
-
-def _apply(rule: Rule, text: str) -> str:
+def _apply(rule: Rule, text: str, *, is_weak: bool = False) -> str:
     """Puts the marker in the place of each secret that a rule finds."""
     parts = []
     done = position = 0
     while found := rule.before.search(text, position):
         position = max(found.end(), position + 1)
-        groups = found.groupdict()
-        name = groups.get("name") or groups.get("words") or ""
+        group = next((group for group in rule.names if found[group]), "")
+        name = found[group] if group else ""
         kind = kind_of(name)
         if (name or not rule.evidence) and kind not in SECRET_KINDS:
+            position = found.end(group or 0)  # another name may stand within what was found
             continue
         if not (match := rule.value.match(text, found.end())):
             continue
         position = max(position, match.end())
         value = match["value"]
-        if rule.exceptions and rule.exceptions.fullmatch(value):
+        if PLAIN.fullmatch(value) and (is_weak or _has_weak(found) or _has_weak(match)):
             continue
         redacted = MARKER if rule.evidence == "static" else without_secret(value, name, rule.evidence or kind)
         if redacted != value:
             parts += [text[done : match.start("value")], redacted]
             done = match.end("value")
     return "".join((*parts, text[done:]))
+
+
+def _has_weak(match: re.Match[str]) -> bool:
+    return any(part is not None for group, part in match.groupdict().items() if group.startswith("weak"))
 
 
 # --- Many documents ---------------------------------------------------------------------------------------------------
@@ -534,9 +511,10 @@ _SUSPICIOUS = "|".join(
         rf"(?i:{CREDENTIAL}_?[^a-z_\n])",
         rf"(?i:{AMBIGUOUS}_?[^a-z0-9_\n])",
         r"[\w.@%+-]:(?:[^\s/]|/[^/])",  # user:password
+        r"(?i:(?:hmac|jwt)[\w.]*\(|auth\w* ?=? ?[(\[])",
         r":\\*/\\*/[^/\s\"]*@",  # a URL with a user
         r"(?i:(?:basic|bearer|token|ssws) |curl| -u|thin:)",
-        r"(?i:/services/T|/webhooks/|/webhookb2/|/bot[0-9]|hooks?[a-z0-9.]*/|[?&]code=)",
+        r"(?i:/services/T|/webhooks/|/webhookb2/|/bot[0-9]|hooks?[a-z0-9.]*/|/private-|[?&]code=)",
         r'(?i:"classification":"secret")',
         r"\\\\u",  # a letter of JSON within JSON, written as an escape
         f"(?:{_KNOWN_STARTS})",
