@@ -144,8 +144,8 @@ _REFERENCE = re.compile(  # to where the value is kept; settings; placeholders o
     r"|[~.]{0,2}(?:/(?:[a-z][a-z_.-]*|v\d))+|(?:/[A-Za-z_.-]+){2,}"  # `/oauth/token`, `/Users/Shared`
     r"|[A-Za-z_-]+(?:/[A-Za-z_-]+)+(?:/\d+)?(?:#\w+)?"  # `secret/data/db#password`
     r"|[\w./\\:~-]+\.(?:pem|key|crt|p12|pfx|json|ya?ml|txt|env)"
-    r"|\[[a-z_ -]+\]{1,2}|\[\w+\(.*\]|<[^<>]+>|\{[A-Za-z_][\w. ]*\}|\$\([\w. -]+\)|%[A-Z_]{2,}%|(?:%(?:\(\w+\))?s:?)+"
-    r"|__\w+__|[:@][a-z_]+|\?|\$[A-Za-z_]\w*|\$[\w.]*[a-z]\.\w[\w.]*|@[\w.]+\(.*|(?:ENC|enc)[\[(].*"
+    r"|\[[a-z_ -]+\]{1,2}|\[\w+\(.*\]|<[^<>]+>|\{[A-Za-z_][\w. \[\]\"']*\}|\$\([\w. -]+\)|%[A-Z_]{2,}%"
+    r"|(?:%(?:\(\w+\))?s:?)+|__\w+__|[:@][a-z_]+|\?|\$[A-Za-z_]\w*|\$[\w.]*[a-z]\.\w[\w.]*|@[\w.]+\(.*|(?:ENC|enc)[\[(].*"
     rf"|\{{cipher\}}.*|!\w+ .*|(?:{_VERSION})(?:(?: ?(?:\|\||,|-) ?| )(?:{_VERSION}))*|latest|\*"
     r"|\d+(?:\.\d+)? ?(?:ms|s|m|h|d|sec|min|minutes?|hours?|days?)"
     r"|sha\d{1,3}[:-]\S+|#[0-9A-Fa-f]{3,8}"

@@ -304,7 +304,7 @@ _SPACE = r"\s{0,20}"
 _IS = rf"[\]\\\"'?]{{0,9}}{_SPACE}(?:=>|:=|[:=](?!=)){_SPACE}"
 _QUOTED = r"[bnru]?(?P<quote>\\{0,15}(?:\"{3}|[\"'`]))(?P<value>(?!(?P=quote))[^\r\n]+?)(?<!\\)(?P=quote)"
 _CHAR = r"[^&\s\"'`<>#;,\\(){}]"
-_WORD = rf"{_CHAR}+(?!{_CHAR}|\()"
+_WORD = rf"{_CHAR}+(?!{_CHAR}|\()(?<!\[)"
 _TAGGED_QUOTED_OR_WORD = (
     rf"(?P<quote>(?<!>){_QUOTE})?(?P<value>(?(quote)(?:(?!(?P=quote))[^\r\n])+|(?:(?<!>){_WORD}|(?<=>)[^<>]+(?=</))))"
     "(?(quote)(?P=quote))"
@@ -329,7 +329,7 @@ RULES = (
     _rule(
         "field of a form",
         r"(?:^[ \t]*(?:export |- |ENV )?|[?&;\"']\s*)(?P<name>[\w.%\[\]-]+)=(?!=)",
-        rf"\\{{0,15}}[\"']?(?P<value>(?:[^&;\s\"'`<>\\]|&(?![\w.%\[\]-]*=))+(?=;)|{_WORD})",
+        rf"\\{{0,15}}[\"']?(?P<value>(?:[^&;\s\"'`<>\\]|&(?![\w.%\[\]-]*=))+(?=;)|{_WORD}(?=(?P<weak>,[ \t]*$)?))",
     ),
     # password = …, run(password=…), {user: …, password: …}
     _rule(
