@@ -24,14 +24,14 @@ CREDENTIAL = (
     "(?:secrets?|pass?wor[dt]s?|passwd|kennwort|senha|salasana|wachtwoord|pass(?:phrase|code)s?|pwd|tokens?|authorization"
     f"|contrase\\S{{1,3}}a|mot{_GAP}de{_GAP}passe|credentials?|creds|cookies?|jwt|bearer|mnemonic|identified by"
     f"|sess(?:ion)?{_GAP}id|x{_GAP}auth|basic{_GAP}auth|shared{_GAP}access{_GAP}signature|client{_GAP}assertion"
-    f"|(?:seed|recovery){_GAP}phrase|otp{_GAP}seed|pass{_GAP}keys?|(?:api|user|db|admin|smtp|s?ftp|login|require){_GAP}pass"
+    f"|(?:seed|recovery){_GAP}phrase|otp{_GAP}seed|secure{_GAP}(?:json{_GAP}data|settings|string)|pass{_GAP}keys?|(?:api|user|db|admin|smtp|s?ftp|login|require){_GAP}pass"
     f"|(?:{_KEY_OWNERS}){_GAP}keys?)"
     f"(?:{_GAP}(?:values?|string|plain(?:{_GAP}text)?|base(?:64)?|pem|confirmation))?"
 )
 AMBIGUOUS = "(?:key|auth|sig|signature|sid|assertion|sas|pass|pw|psk)"
 """How names end. RE2 understands these patterns as well."""
 ROOT = re.compile(
-    "secret|pass|wor|pw|psk|token|auth|cred|cookie|jwt|bearer|sess|key|seed|sig|sid|sas|assertion|mnemonic|phrase"
+    "sec|pass|wor|pw|psk|token|auth|cred|cookie|jwt|bearer|sess|key|seed|sig|sid|sas|assertion|mnemonic|phrase"
     "|identified by|senha|salasana|wachtwoord|contrase|user|log|account|basic"
 )
 """Each of the names below, from `credential` to `login`, contains one of these, in lower case."""
@@ -129,7 +129,7 @@ _WORDS = re.compile(  # that say what a credential is or where it goes, without 
 )
 _FOR_PEOPLE = re.compile(  # `YOUR_API_KEY`, `<token>`, `sk-xxxxxxxx`, `abc...`
     r"\D*(?<![A-Za-z])(?i:your|insert|enter|replace|paste|here|example|dummy|change_?me|placeholder|todo|redacted)(?![A-Za-z])\D*\d?"
-    r"|your[A-Z][A-Za-z]*|[\w.-]*([xX*•.])\1{3,}[\w.-]*|[\w-]{0,8}(?:\.{3}|…)|\W{1,3}|[*xX.•·_-]{3,}",
+    r"|your[A-Z][A-Za-z]*|[\w.-]*([xX*•.])\1{3,}[\w.-]*|[\w-]{0,16}(?:\.{3}|…)|\W{1,3}|[*xX.•·_-]{3,}",
     re.DOTALL,
 )
 _VERSION = (
@@ -139,7 +139,7 @@ _VERSION = (
 _REFERENCE = re.compile(  # to where the value is kept; settings; placeholders of other programs
     r"sec_[0-9A-Fa-f]{6,16}"
     rf"|{JSON_PATH.pattern}"
-    r"|[A-Za-z][A-Za-z0-9+.-]*://\S+|(?:arn|urn|npm|workspace|file|link|github|vault|env):\S+"
+    r"|[A-Za-z][A-Za-z0-9+.-]*:/\S+|(?:arn|urn|npm|workspace|file|link|github|vault|env):\S+"
     r"|[\w./-]*#(?:/[^\s/]+)+"  # `#/definitions/Token`
     r"|[~.]{0,2}(?:/(?:[a-z][a-z_.-]*|v\d))+|(?:/[A-Za-z_.-]+){2,}"  # `/oauth/token`, `/Users/Shared`
     r"|[A-Za-z_-]+(?:/[A-Za-z_-]+)+(?:/\d+)?(?:#\w+)?"  # `secret/data/db#password`

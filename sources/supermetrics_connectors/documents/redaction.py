@@ -157,8 +157,9 @@ def _list(node: Sequence[Any], name: str, kind: str) -> Iterator[_Member]:
     for index, member in enumerate(node):
         called, member_kind = name, kind
         if isinstance(member, str):
-            is_argument = (kind == "headers" and ":" not in previous + member) or previous.startswith("-")
-            if index and (is_pair or is_argument) and kind_of(previous) == "credential":
+            is_header = kind == "headers" and ":" not in previous + member
+            is_argument = previous.startswith("-") and not member.startswith("-")
+            if index and (is_pair or is_header or is_argument) and kind_of(previous) == "credential":
                 called, member_kind = previous, "credential"
             elif kind == "credential" and PLAIN.fullmatch(member):
                 member_kind = ""  # a list of names
@@ -399,11 +400,12 @@ RULES = (
         r"(?P<value>[\w.+/~=-]{8,})",
         "credential",
     ),
-    # curl -u reports:…, login -u reports -p …, auth=("reports", "…")
+    # curl -u reports:…, login -u reports -p …, auth=("reports", "…"), connect(url, "reports", "…")
     _rule(
         "user of a command",
-        r"(?:\s(?:-u|--user)[ =][\"']?[^\s:\"']+:| -u ?[^\s:-]{1,100} -p ?(?=\S{3})"
-        r"|(?:basic_?auth\w{0,20}|\bauth ?= ?)[(\[]\s{0,9}[\"'][^\s\"']{1,100}[\"'],\s{0,9}[\"'])",
+        r"(?:\s(?:-u|--user)[ =][\"']?[^\s:\"']+:| -u ?[^\s:-]{1,100} -p ?(?=\S{3})|sshpass -p ?[\"']?"
+        r"|(?:basic_?auth\w{0,20}[(\[]|\bauth ?= ?[(\[]|connect(?:ion)?\([^()\r\n]{1,200}?,)\s{0,9}"
+        r"[\"'][^\s\"']{1,100}[\"'],\s{0,9}[\"'])",
         r"(?P<value>[^\s\"']+)",
         "credential",
     ),
@@ -411,7 +413,7 @@ RULES = (
     _rule(
         "address with a secret",
         r"(?:hooks\.slack\.com/(?:services|workflows|triggers)/|/services/(?=T\w+/B\w+/)|/webhooks/(?=\d+/[\w-]{8})"
-        r"|/webhookb2/|/hooks/catch/|/bot(?=\d+:)"
+        r"|/webhookb2/|/IncomingWebhook/|/hooks/catch/|/bot(?=\d+:)"
         r"|[?&]code=(?=(?:[^\d&]*\d){3}[\w%/+=.-]*)(?=[\w%/+=.-]{20}))",
         r"(?P<value>\d+:[\w-]{8,}|[\w@/+=%~.-]+)",
         "static",
@@ -511,10 +513,10 @@ _SUSPICIOUS = "|".join(
         rf"(?i:{CREDENTIAL}_?[^a-z_\n])",
         rf"(?i:{AMBIGUOUS}_?[^a-z0-9_\n])",
         r"[\w.@%+-]:(?:[^\s/]|/[^/])",  # user:password
-        r"(?i:(?:hmac|jwt)[\w.]*\(|auth\w* ?=? ?[(\[])",
+        r"(?i:(?:hmac|jwt)[\w.]*\(|auth\w* ?=? ?[(\[]|connect(?:ion)?\(|sshpass)",
         r":\\*/\\*/[^/\s\"]*@",  # a URL with a user
         r"(?i:(?:basic|bearer|token|ssws) |curl| -u|thin:)",
-        r"(?i:/services/T|/webhooks/|/webhookb2/|/bot[0-9]|hooks?[a-z0-9.]*/|/private-|[?&]code=)",
+        r"(?i:/services/T|/webhooks/|/webhookb2/|/IncomingWebhook/|/bot[0-9]|hooks?[a-z0-9.]*/|/private-|[?&]code=)",
         r'(?i:"classification":"secret")',
         r"\\\\u",  # a letter of JSON within JSON, written as an escape
         f"(?:{_KNOWN_STARTS})",
