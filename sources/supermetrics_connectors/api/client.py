@@ -161,7 +161,7 @@ class SupermetricsClient:
         fields: dict[str, Any] = {"team_id": team_id, "status_code": status, "request_id": request_id}
         payload, refused = None, ""
         try:
-            payload = self._mask.mask_json(parse_json(body))
+            payload = self._mask.mask_json(parse_json(body), body)
         except NotJsonError:
             pass
         except RefusedJsonError as error:

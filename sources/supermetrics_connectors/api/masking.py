@@ -53,26 +53,31 @@ class KeyMask:
             end = max(end, stop)
         return "".join((*parts, text[end:]))
 
-    def mask_json(self, value: Any) -> Any:
+    def mask_json(self, value: Any, body: bytes) -> Any:
         """Masks decoded JSON: names of members and texts.
+
+        Args:
+            value: The decoded JSON.
+            body: The text that it was decoded from.
 
         Raises:
             RefusedJsonError: It may hold a part of the key, and is nested too deeply to be walked.
         """
-        if not self._forms or not self._may_be_in(value):
+        if not self._forms or not self._may_be_in(value, body):
             return value
         try:
             return self._masked(value)
         except RecursionError:
             raise RefusedJsonError("more levels of nesting than can be read") from None
 
-    def _may_be_in(self, value: Any) -> bool:
+    def _may_be_in(self, value: Any, body: bytes) -> bool:
         """Whether a value has to be walked. RE2 searches its text in linear time, whatever the number of blocks."""
         try:
-            text = pa.scalar(orjson.dumps(value), pa.large_binary())
+            # with such an escape, JSON can spell the key's characters in other ways
+            text = orjson.dumps(value) if rb"\u" in body or rb"\/" in body else body
         except TypeError:  # orjson cannot write all that can be decoded
             return True
-        return bool(pc.match_substring_regex(text, self._any_block_in_json).as_py())
+        return bool(pc.match_substring_regex(pa.scalar(text, pa.large_binary()), self._any_block_in_json).as_py())
 
     def _masked(self, value: Any) -> Any:
         if isinstance(value, str):
