@@ -1,7 +1,7 @@
 """Times whole loads against the same work by hand, and prints the table of the README.
 
 Run it as `make bench`, or `python -m benchmarks.bench ROW …` for some rows; `edits=50` makes 50 runs instead of 500.
-Every command is a process of its own. The load, the same as a pipeline of one's own, the work by hand and a bare
+Every command is a process of its own. The load, the same as a pipeline of your own, the work by hand and a bare
 `import dlt` run in turn, so that a busy machine slows all of them. A ratio is (load - import dlt) / by hand of one
 turn; medians of all turns are printed. A row is printed only if its tables equal what the API listed. Where
 `make bench-peers` has installed other tools, each of them does the same work, and is printed if its tables are right.
@@ -40,10 +40,10 @@ class Row:
         latency: Seconds before each answer of the API.
         again: Whether the load timed is the second one, with nothing changed.
         workers: Requests in flight; None for the default.
-        floor: Whether the floor, and a pipeline of one's own, are timed as well.
+        by_hand: Whether the by_hand, and a pipeline of your own, are timed as well.
         peers: Whether other tools are timed as well.
         least: Whether the least that dlt can do is timed as well.
-        limited: Whether a pipeline of one's own with a memory limit for DuckDB is timed as well.
+        limited: Whether a pipeline of your own with a memory limit for DuckDB is timed as well.
         runs: Runs whose median is taken.
         is_default: Whether the row is measured without being named.
     """
@@ -55,7 +55,7 @@ class Row:
     latency: float = 0.0
     again: bool = False
     workers: int | None = None
-    floor: bool = True
+    by_hand: bool = True
     peers: bool = False
     least: bool = False
     limited: bool = False
@@ -69,14 +69,14 @@ ROWS = {
     "configs": Row("100 teams x 100, 5 KB configurations", 100, configuration_bytes=5000, peers=True),
     "again": Row("the same again, nothing changed", 100, configuration_bytes=5000, again=True, peers=True),
     "latency": Row("50 teams x 100, latency 0.2 s", 50, latency=0.2),
-    "latency-1": Row("… with 1 worker", 50, latency=0.2, workers=1, floor=False, runs=3),
-    "latency-5": Row("… with 5 workers", 50, latency=0.2, workers=5, floor=False, runs=3),
-    "latency-25": Row("… with 25 workers", 50, latency=0.2, workers=25, floor=False, runs=3),
-    "many": Row("1000 teams x 100", 1000, floor=False, runs=3),
+    "latency-1": Row("… with 1 worker", 50, latency=0.2, workers=1, by_hand=False, runs=3),
+    "latency-5": Row("… with 5 workers", 50, latency=0.2, workers=5, by_hand=False, runs=3),
+    "latency-25": Row("… with 25 workers", 50, latency=0.2, workers=25, by_hand=False, runs=3),
+    "many": Row("1000 teams x 100", 1000, by_hand=False, runs=3),
     "memory": Row(
         "1000 teams x 100, 5 KB configurations", 1000, configuration_bytes=5000, least=True, limited=True, runs=1
     ),
-    "fleet": Row("10,000 teams x 100", 10_000, floor=False, runs=1, is_default=False),
+    "fleet": Row("10,000 teams x 100", 10_000, by_hand=False, runs=1, is_default=False),
 }
 
 
@@ -127,14 +127,14 @@ class Timing:
 
 def main(names: list[str]) -> None:
     """Measures the rows and prints each as soon as it is known."""
-    _print(f"{'work':<{_WIDTH}}{'load s':>8}{'import dlt':>11}{'floor s':>9}{'ratio':>7}{'peak MiB':>9}")
+    _print(f"{'work':<{_WIDTH}}{'load s':>8}{'import dlt':>11}{'by hand s':>10}{'ratio':>7}{'peak MiB':>9}")
     for name in names or [*(name for name, row in ROWS.items() if row.is_default), *_OTHERS]:
         other, _, number = name.partition("=")
         _print(_OTHERS[other](int(number or 0)) if other in _OTHERS else _measure(ROWS[name]))
 
 
 def _measure(row: Row) -> str:
-    load, plain, limited, least, bare, floor = (Timing() for _ in range(6))
+    load, plain, limited, least, bare, by_hand = (Timing() for _ in range(6))
     peers = {name: Timing(str(_PEERS_PYTHON)) for name in PEERS if row.peers and _PEERS_PYTHON.exists()}
     with _api(row) as url, tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -142,39 +142,39 @@ def _measure(row: Row) -> str:
         for _ in range(row.runs):
             _clear(folder)
             if row.again:
-                for command in (_LOAD, _PLAIN, _floor(row, url)):
+                for command in (_LOAD, _PLAIN, _by_hand(row, url)):
                     Timing().run(command, folder, environment)
             load.run(_LOAD, folder, environment)
             bare.run(["-c", "import dlt"], folder, environment)
-            if row.floor:
+            if row.by_hand:
                 plain.run(_PLAIN, folder, environment)
-                floor.run(_floor(row, url), folder, environment)
+                by_hand.run(_by_hand(row, url), folder, environment)
             if row.limited:
                 limited.run(_LIMITED, folder, environment)
             if row.least:
                 least.run(_least(row), folder, environment)
             _check(row, folder)
             peers = {name: timing for name, timing in peers.items() if _run_peer(name, timing, row, url, folder)}
-    lines = [_line(row.name, load, bare, floor)]
-    if row.floor:
-        lines.append(_line("… by a pipeline of one's own", plain, bare, floor))
+    lines = [_line(row.name, load, bare, by_hand)]
+    if row.by_hand:
+        lines.append(_line("… by a pipeline of your own", plain, bare, by_hand))
     if row.limited:
-        lines.append(_line("… with a memory limit for DuckDB", limited, bare, floor))
+        lines.append(_line("… with a memory limit for DuckDB", limited, bare, by_hand))
     if row.least:
-        lines.append(_line("… as many rows merged by dlt alone", least, bare, floor))
+        lines.append(_line("… as many rows merged by dlt alone", least, bare, by_hand))
     lines += [
         f"… by {PEERS[name]:<{_WIDTH - 5}}{each.median:>8.2f}{'':>27}{each.peak:>9.0f}" for name, each in peers.items()
     ]
     return "\n".join(lines)
 
 
-def _line(name: str, load: Timing, bare: Timing, floor: Timing) -> str:
-    compared = f"{floor.median:>9.2f}{_ratio(load, bare, floor):>7.2f}" if floor.seconds else " " * 16
+def _line(name: str, load: Timing, bare: Timing, by_hand: Timing) -> str:
+    compared = f"{by_hand.median:>9.2f}{_ratio(load, bare, by_hand):>7.2f}" if by_hand.seconds else " " * 16
     return f"{name:<{_WIDTH}}{load.median:>8.2f}{bare.median:>11.2f}{compared}{load.peak:>9.0f}"
 
 
-def _ratio(load: Timing, bare: Timing, floor: Timing) -> float:
-    turns = zip(load.seconds, bare.seconds, floor.seconds, strict=True)
+def _ratio(load: Timing, bare: Timing, by_hand: Timing) -> float:
+    turns = zip(load.seconds, bare.seconds, by_hand.seconds, strict=True)
     return statistics.median((loaded - imported) / by_hand for loaded, imported, by_hand in turns)
 
 
@@ -290,10 +290,10 @@ def _least(row: Row) -> list[str]:
     ]
 
 
-def _floor(row: Row, url: str) -> list[str]:
+def _by_hand(row: Row, url: str) -> list[str]:
     with_configs = str(row.configuration_bytes > 0).lower()
     workers = str(row.workers or _DEFAULT_WORKERS)
-    return ["-m", "benchmarks.floor", url, str(row.teams), with_configs, "floor.duckdb", workers]
+    return ["-m", "benchmarks.by_hand", url, str(row.teams), with_configs, "by_hand.duckdb", workers]
 
 
 @contextmanager
@@ -335,13 +335,13 @@ def _clear(folder: Path) -> None:
 
 
 def _check(row: Row, folder: Path) -> None:
-    """Raises RuntimeError unless the loads and the floor hold every row of the API, once."""
+    """Raises RuntimeError unless the loads and the by_hand hold every row of the API, once."""
     expected = row.teams * row.connectors
     loaded = _ROWS.format(schema="supermetrics", current="_dlt_valid_to is null")
     queries = {"supermetrics_connectors.duckdb": loaded}
-    if row.floor:
+    if row.by_hand:
         queries["plain.duckdb"] = loaded
-        queries["floor.duckdb"] = _ROWS.format(schema="floor.supermetrics_floor", current="true")
+        queries["by_hand.duckdb"] = _ROWS.format(schema="by_hand.by_hand_tables", current="true")
     for file, query in queries.items():
         parts = query.split(";")[: 2 if row.configuration_bytes else 1]
         with duckdb.connect(str(folder / file), read_only=True) as connection:

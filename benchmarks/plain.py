@@ -1,4 +1,4 @@
-"""The load as a pipeline of one's own, as the README of the source shows it, without the command line.
+"""The load as a pipeline of your own, as the README of the source shows it, without the command line.
 
 Run it as `python -m benchmarks.plain FILE` for stock DuckDB, or with DuckDB's memory limit as a second argument.
 """

@@ -42,7 +42,7 @@ def test_a_stored_row_is_not_written_again(stored: dict[str, list[str]], listed:
 @pytest.mark.parametrize("kept", [["A", "B"], {"A": {}}])
 def test_a_connector_that_still_exists_keeps_its_configuration(kept: object) -> None:
     """A listing without configurations shows only which connectors exist; a removed one loses its configuration."""
-    diff = diff_table(StoredRows({"A": ["x"], "GONE": ["y"]}), {}, is_complete=True, kept=kept)  # type: ignore[arg-type]
+    diff = diff_table(StoredRows({"A": ["x"], "GONE": ["y"]}), {}, is_complete=True, retained=kept)  # type: ignore[arg-type]
     assert (diff.upserted, diff.deleted) == ([], ["GONE"])
     assert list(diff.ended()) == [("GONE", "y")]
 

@@ -17,7 +17,7 @@ from supermetrics_loader.run.pipeline import make_pipeline
 from supermetrics_loader.run.shards import configured_team_ids
 
 DESTINATION = "duckdb"  # any dlt destination; its credentials are DESTINATION__DUCKDB__CREDENTIALS and the like
-AT_ONCE = 1  # DuckDB takes one writer at a time; a warehouse takes as many tasks as you have workers
+MAX_PARALLEL_LOADS = 1  # DuckDB takes one writer at a time; a warehouse takes as many tasks as you have workers
 
 # dlt looks up each of its settings as an Airflow variable, hundreds of requests to Airflow's API per task. With this
 # setting dlt reads only variables that hold parts of a secrets.toml, such as dlt_secrets_toml.
@@ -48,7 +48,7 @@ def supermetrics_connectors() -> None:
         retries=3,
         retry_delay=timedelta(seconds=30),
         retry_policy=RetryAfterRateLimit(),
-        max_active_tis_per_dag=AT_ONCE,
+        max_active_tis_per_dag=MAX_PARALLEL_LOADS,
     )
     def load(team_id: int) -> dict[str, Any]:
         get_current_context()["team_id"] = team_id

@@ -16,7 +16,7 @@ from supermetrics_loader.run.pipeline import make_pipeline
 from supermetrics_loader.run.shards import configured_team_ids
 
 DESTINATION = "duckdb"  # any dlt destination; its credentials are DESTINATION__DUCKDB__CREDENTIALS and the like
-AT_ONCE = 1  # threads: DuckDB takes one writer at a time, a warehouse takes several
+MAX_PARALLEL_LOADS = 1  # threads: DuckDB takes one writer at a time, a warehouse takes several
 
 
 def may_pass(_task: Any, _run: Any, state: State) -> bool:
@@ -35,7 +35,7 @@ def load_team(team_id: int) -> dict[str, Any]:
     return run_load(pipeline, team_ids=[team_id], include_configs=True, include_teams=True).teams[0]
 
 
-@flow(name="supermetrics connectors", task_runner=ThreadPoolTaskRunner(max_workers=AT_ONCE))
+@flow(name="supermetrics connectors", task_runner=ThreadPoolTaskRunner(max_workers=MAX_PARALLEL_LOADS))
 def load_connectors() -> State:
     """Loads every team. A failing team does not affect the other tasks; the flow's state names the failed teams."""
     loads = load_team.map(configured_team_ids())

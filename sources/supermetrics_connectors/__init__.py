@@ -97,8 +97,8 @@ def supermetrics_source(
             with each attempt.
         request_max_retry_delay: Seconds. The longest such delay.
         max_response_bytes: The largest response that is read, in bytes, packed or unpacked.
-        full_refresh: Whether to write all rows of `connectors` again, and to compare every cell of the current
-            versions, so that edits by hand are undone.
+        full_refresh: Whether to write all rows of `connectors` and of the optional tables again, and to compare every
+            cell of the current versions, so that manual edits are undone.
         redact_secrets: Whether secrets that somebody typed into a configuration are replaced before anything is hashed,
             written or logged, see `documents/redaction.py`.
         table_format: `delta`, for Delta tables where dlt's `filesystem` destination would write plain files.

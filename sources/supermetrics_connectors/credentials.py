@@ -18,9 +18,9 @@ from dlt.extract.reference import SourceFactory
 API_KEY_VARIABLE = "SUPERMETRICS_API_KEY"
 """The environment variable of the vendor's own tools, the fallback for the key."""
 MIN_KEY_CHARS = 8
-"""A shorter key is none of the API's, and would be found in every other word."""
+"""The API has no shorter keys, and masking a shorter text would hide parts of ordinary words."""
 SECTIONS = ("sources", "supermetrics_connectors", "supermetrics")
-"""Where dlt looks for a setting, most specific first: also in the first two and in the first and last of these."""
+"""dlt's sections of the settings. dlt looks in all three, then in the first two, then in the first and the last."""
 _PLACEHOLDER = re.compile(r"(?:bearer +)?(?:(?:api|otok)_)?(?:\.\.\.|…|<[^<>]*>)", re.IGNORECASE)
 _P = ParamSpec("_P")
 
@@ -111,7 +111,7 @@ def dlt_source(function: Callable[_P, Iterable[DltResource]]) -> SourceFactory[_
 
 
 def _lookup_type(annotation: Any) -> Any:
-    """Has a Literal looked up as text: dlt refuses another text without naming the expected ones."""
+    """Returns `str` for a Literal: dlt's own error for an unexpected text does not name the expected ones."""
     options = (annotation, *get_args(annotation))
     if not any(get_origin(option) is Literal for option in options):
         return annotation

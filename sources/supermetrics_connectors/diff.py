@@ -1,7 +1,7 @@
 """The difference between a team's listing and what a table holds of the team.
 
-Stored rows are read from the table in every run, so the difference makes the table equal to the listing whatever
-happened to the table before. Contents are compared by hashes, whatever the clocks say: `updated_at` is part of them.
+Every run reads the stored rows from the table, so the difference makes the table equal to the listing even if somebody
+changed the table. Contents are compared by hash: `updated_at` alone never decides that a row is unchanged.
 
 Nothing here depends on dlt, SQL or HTTP.
 """
@@ -55,7 +55,7 @@ class TableDiff:
                 yield identifier, content
 
     def sharing_ended_ids(self) -> list[str]:
-        """Connectors whose stored version has the id of a version that ends, so that both end: a copy made by hand."""
+        """Connectors whose unchanged version would end too, because somebody gave it the id of a version that ends."""
         ended = {content for _, content in self.ended()}
         rewritten = {*self.upserted, *self.deleted}
         stored = self.stored.contents
@@ -82,7 +82,7 @@ def diff_table(
     listed: Mapping[str, str],
     *,
     is_complete: bool,
-    kept: Iterable[str] = (),
+    retained: Iterable[str] = (),
     rewrite: bool = False,
 ) -> TableDiff:
     """Compares a listing with what a table holds.
@@ -91,11 +91,11 @@ def diff_table(
         stored: What the table holds.
         listed: What the table is to hold: content by connector_identifier.
         is_complete: Whether the listing has every connector. An incomplete listing removes nothing.
-        kept: Identifiers whose rows stay although they are not in `listed`.
+        retained: Identifiers whose rows stay although they are not in `listed`.
         rewrite: Whether rows are written that are already there.
     """
     upserted = [name for name, content in listed.items() if rewrite or not stored.equals(name, content)]
-    stays = {*listed, *kept}
+    stays = {*listed, *retained}
     deleted = [name for name in stored.contents if name not in stays] if is_complete else []
     return TableDiff(upserted, deleted, stored, listed)
 

@@ -3,7 +3,7 @@
     SupermetricsError                       base: catch this
     ├── SupermetricsConfigurationError      a setting is unusable; no response was read
     │   └── SupermetricsCertificateError    this machine does not trust the server's certificate
-    ├── SupermetricsConnectionError         no whole response: refused, reset, timed out, cut short
+    ├── SupermetricsConnectionError         no complete response: refused, reset, timed out, cut short
     ├── SupermetricsUnreadableError         a response that no API wrote: HTML or garbage from a gateway
     ├── SupermetricsContractError           the API's own response is not what its documentation says
     ├── SupermetricsResponseTooLargeError     a response is larger than max_response_bytes, or than the memory
@@ -16,8 +16,8 @@
         └── SupermetricsServerError         5xx, 408, 425: the API or a gateway in front of it failed
 
 Every error derives from `DltException`, whose public attributes dlt writes into a run's trace (`exception_attrs`), so
-`dlt pipeline … trace` shows the `request_id`. An error that a repetition cannot heal is a dlt `TerminalException`, an
-error that it may heal a `TransientException`; retry helpers and orchestrators go by these. Every error pickles.
+`dlt pipeline … trace` shows the `request_id`. An error is a dlt `TransientException` if a repetition may help, and a
+`TerminalException` if not. Retry helpers and orchestrators use these classes. Every error can be pickled.
 """
 
 import errno
@@ -101,15 +101,15 @@ class SupermetricsCertificateError(SupermetricsConfigurationError):
 
 
 class SupermetricsConnectionError(SupermetricsError, TransientException):
-    """No whole response: connection refused or reset, a timeout, a body cut short."""
+    """No complete response: connection refused or reset, a timeout, a body cut short."""
 
-    advice = "Check base_url, the network and any proxy; the run can be repeated as it is."
+    advice = "Check base_url, the network and any proxy; a later run may succeed."
 
 
 class SupermetricsUnreadableError(SupermetricsError, TransientException):
     """The response is not JSON: a gateway's page, also with status 200, or garbage. The API never sends this."""
 
-    advice = "A gateway or proxy in front of the API is the likely author; the run can be repeated as it is."
+    advice = "A gateway or proxy in front of the API has probably sent the response; a later run may succeed."
 
 
 class SupermetricsContractError(SupermetricsError, TerminalException):

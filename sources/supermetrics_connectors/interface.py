@@ -32,7 +32,7 @@ from .tables.destinations.strategy import DestinationStrategy, TeamLocks
 from .tables.failures import team_syncs_resource
 from .tables.optional import OptionalTables
 from .tables.preconditions import HANDLES_FAILED_JOBS, DuplicateRowsError
-from .tables.rows import ListingBatch, TeamDiff, own_sync_rows, sync_row
+from .tables.rows import ListingBatch, TeamDiff, listing_sync_rows, sync_row
 from .tables.target import CHANGES_COLUMNS, CHANGES_VIEW, Target, use_utc
 
 __all__ = [
@@ -72,9 +72,9 @@ __all__ = [
     "changes_query",
     "choose_strategy",
     "compare_json",
+    "listing_sync_rows",
     "open_delta_tables",
     "open_files",
-    "own_sync_rows",
     "parse_duration",
     "parse_json",
     "parse_team_ids",

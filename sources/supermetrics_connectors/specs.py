@@ -171,10 +171,14 @@ TEAM_SYNCS = TableSpec(
         ColumnSpec("secrets_redacted", pa.int64(), "Secrets replaced; null where configurations were not examined."),
         ColumnSpec("redacted_paths", pa.string(), "JSONPaths of the replaced secrets, by connector.", is_json=True),
         ColumnSpec(
-            "connectors_postponed", pa.int64(), "Connectors with optional requests left to a later run; null without."
+            "connectors_postponed",
+            pa.int64(),
+            "Connectors with optional requests left to a later run; null without optional tables.",
         ),
         ColumnSpec(
-            "connectors_failing", pa.int64(), "Connectors with a failed optional request, see fetches; null without."
+            "connectors_failing",
+            pa.int64(),
+            "Connectors with a failed optional request, see fetches; null without optional tables.",
         ),
     ),
 )

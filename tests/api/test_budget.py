@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from supermetrics_connectors.api.budget import BudgetReachedError, RequestBudget
+from supermetrics_connectors.api.budget import RequestBudget, RequestBudgetExhaustedError
 
 
 def test_requests_end_where_the_reserved_share_begins() -> None:
@@ -13,7 +13,7 @@ def test_requests_end_where_the_reserved_share_begins() -> None:
     budget.update(100, 22)
     budget.reserve()
     budget.reserve()
-    with pytest.raises(BudgetReachedError):
+    with pytest.raises(RequestBudgetExhaustedError):
         budget.reserve()
     assert (budget.available, budget.reserved) == (0, 20)
     budget.update(100, 21)
@@ -44,5 +44,5 @@ def test_requests_can_be_stopped_for_another_reason() -> None:
     budget = RequestBudget(0.5, workers=2)
     budget.stop("the API is down")
     budget.stop("later")
-    with pytest.raises(BudgetReachedError, match="the API is down"):
+    with pytest.raises(RequestBudgetExhaustedError, match="the API is down"):
         budget.reserve()

@@ -32,7 +32,7 @@ EMPTY = b'{"count":0,"connectors":[]}'
 CHUNKED = {"Content-Length": None, "Transfer-Encoding": "chunked"}
 
 
-REPEATABLE = "the run can be repeated as it is."
+REPEATABLE = "a later run may succeed."
 
 Connect = Callable[..., SupermetricsClient]
 
@@ -287,7 +287,7 @@ def test_a_200_that_is_not_json_is_unreadable(
     assert type(error) is SupermetricsUnreadableError
     assert str(error) == (
         f"HTTP 200 for team 936506: Expected JSON, {arrived} arrived. "
-        f"A gateway or proxy in front of the API is the likely author; {REPEATABLE} (request_id=behind-it)"
+        f"A gateway or proxy in front of the API has probably sent the response; {REPEATABLE} (request_id=behind-it)"
     )
 
 
@@ -347,7 +347,7 @@ def test_a_response_cut_short_is_a_connection_error(sandbox: Sandbox, connect: C
     error = failure(connect())
     assert type(error) is SupermetricsConnectionError
     assert (error.team_id, error.status_code) == (TEAM, None)
-    assert str(error).startswith(f"Team 936506: No whole response from {sandbox.url}: ")
+    assert str(error).startswith(f"Team 936506: No complete response from {sandbox.url}: ")
     assert f". Check base_url, the network and any proxy; {REPEATABLE}" in str(error)
     assert error.request_id == sandbox.requests[0].request_id, "the head has arrived"
 

@@ -141,7 +141,7 @@ def test_a_request_to_another_host_uses_the_proxy_and_its_error_names_it(
     error = failure(API)
     assert type(error) is SupermetricsConnectionError
     assert error.message == (
-        f"No whole response from {API} through the proxy http://127.0.0.1:{proxy.port}: "
+        f"No complete response from {API} through the proxy http://127.0.0.1:{proxy.port}: "
         "OSError: Tunnel connection failed: 407 Proxy Authentication Required"
     )
     assert [request.line.split()[:2] for request in proxy.requests] == [["CONNECT", "api.supermetrics.example:443"]] * 3

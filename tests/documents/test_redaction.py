@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from supermetrics_connectors.documents import redaction
 from supermetrics_connectors.documents.credentials import NAMES, ROOT, SECRET_KINDS, kind_of
-from supermetrics_connectors.documents.redaction import MARKER, RULES, redact, suspects
+from supermetrics_connectors.documents.redaction import MARKER, RULES, indexes_to_redact, redact
 from supermetrics_loader.cli.main import run
 from supermetrics_loader.sandbox.data import shipped_teams
 from tests.helpers.sandbox import Sandbox
@@ -37,7 +37,7 @@ def _json(document: Any) -> str:
 
 def _is_suspect(document: Any) -> bool:
     large = "x" * redaction._MIN_CHARS
-    return suspects([orjson.dumps(document, option=orjson.OPT_SORT_KEYS).decode(), large]) == [0]
+    return indexes_to_redact([orjson.dumps(document, option=orjson.OPT_SORT_KEYS).decode(), large]) == [0]
 
 
 def _shape(value: Any) -> Any:
@@ -359,7 +359,7 @@ def test_a_second_redaction_changes_nothing_and_the_filter_skips_no_secret(docum
 
 def test_small_documents_are_not_filtered() -> None:
     """For a small team, preparing the filter takes longer than parsing its configurations."""
-    assert suspects(["{}", "[]"]) == [0, 1]
+    assert indexes_to_redact(["{}", "[]"]) == [0, 1]
 
 
 # --- From HTTP to DuckDB ----------------------------------------------------------------------------------------------

@@ -36,7 +36,7 @@ MIB = 2**20
 @pytest.fixture(autouse=True)
 def _limit_of_a_new_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """A lifted limit stays lifted for the process."""
-    monkeypatch.setattr(duckdb_file._DuckDbFileSqlClient, "too_low", False)
+    monkeypatch.setattr(duckdb_file._DuckDbFileSqlClient, "memory_limit_was_too_low", False)
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def test_rows_of_any_size_are_loaded_and_changed(api: Sandbox, shape: str, monke
     teams, connectors, size, fields = SHAPES[shape]
     monkeypatch.setattr(duckdb_file, "MEMORY_LIMIT", "48MiB")
     for edition in (1, 2):
-        monkeypatch.setattr(duckdb_file._DuckDbFileSqlClient, "too_low", False)  # as in a new process
+        monkeypatch.setattr(duckdb_file._DuckDbFileSqlClient, "memory_limit_was_too_low", False)  # as in a new process
         fill(api, teams, connectors, incompressible(size, edition), fields)
         assert load(api) == 0
         counted = "select count(*), count(*) filter (_dlt_valid_to is null) from supermetrics.connector_configurations"
@@ -114,10 +114,10 @@ def test_a_limit_that_is_too_low_is_lifted(
     """A row larger than the limit is loaded, first and again, without a message."""
     monkeypatch.setattr(duckdb_file, "MEMORY_LIMIT", "24MiB")
     for edition in (1, 2):
-        monkeypatch.setattr(duckdb_file._DuckDbFileSqlClient, "too_low", False)
+        monkeypatch.setattr(duckdb_file._DuckDbFileSqlClient, "memory_limit_was_too_low", False)
         fill(api, 1, 2, incompressible(5_000_000, edition))
         assert load(api) == 0
-        assert duckdb_file._DuckDbFileSqlClient.too_low
+        assert duckdb_file._DuckDbFileSqlClient.memory_limit_was_too_low
     assert query("select count(*) from supermetrics.connector_configurations") == [(4,)]
     assert capfd.readouterr().err == ""
 
@@ -234,7 +234,7 @@ def test_settings_of_duckdb_replace_the_limits(
 
 
 ROWS = "select count(*), count(distinct team_id) from supermetrics.connector_configurations"
-KEPT = "Rows that were loaded before are kept, and the next run with more of it loads the others.\n"
+KEPT = "Rows that were loaded before are kept, and the next run loads the others once there is room.\n"
 
 
 def test_a_full_disk_and_too_little_memory_are_one_line(

@@ -74,7 +74,7 @@ def test_a_refused_connection_exits_69(cli: Command, monkeypatch: pytest.MonkeyP
     outcome = cli("load", "--team", str(CRM), "--base-url", "http://127.0.0.1:1")
     assert (outcome.code, outcome.out) == (69, "")
     assert outcome.err.startswith(
-        f"Error: Team {CRM}: No whole response from http://127.0.0.1:1: ConnectionRefusedError"
+        f"Error: Team {CRM}: No complete response from http://127.0.0.1:1: ConnectionRefusedError"
     )
     assert "Traceback" not in outcome.err
 

@@ -145,7 +145,7 @@ def test_a_refused_connection_is_retried_and_named(sandbox: Sandbox, caplog: pyt
     with client(sandbox.url) as api, pytest.raises(SupermetricsConnectionError) as failed:
         list_connectors(api, TEAM)
     assert failed.value.message == (
-        f"No whole response from {sandbox.url}: ConnectionRefusedError: [Errno 111] Connection refused"
+        f"No complete response from {sandbox.url}: ConnectionRefusedError: [Errno 111] Connection refused"
     )
     assert [f"Attempt {n} of {ATTEMPTS} failed" in caplog.text for n in range(1, 5)] == [True, True, True, False]
 

@@ -32,9 +32,10 @@ from .options import (
 @json_option
 @debug_option
 def check(sandbox: bool, as_json: bool, **given: Any) -> int:
-    """Request each team once and load nothing: is the key good, which teams does it see, what is left of the limit?
+    """Check the key and the teams without loading anything: one request per team.
 
-    With optional tables, also: how many requests does a load make?
+    Prints which teams the key can read, and how many requests are left of the hourly limit. With optional tables, also
+    prints how many requests a load makes.
     """
     from ..run.check import check_teams
     from . import console

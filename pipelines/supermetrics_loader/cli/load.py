@@ -77,7 +77,8 @@ if TYPE_CHECKING:  # slow to import, and not needed for --help
     "--full-refresh",
     is_flag=True,
     default=None,
-    help="Write all rows of these teams again, and undo edits by hand. History is kept.",
+    help="Write all rows of connectors and optional tables again, and undo manual edits of current versions. "
+    "History is kept.",
 )
 @click.option("--dry-run", is_flag=True, help="Fetch and compare, print what would be written, and write nothing.")
 @click.option(
@@ -185,7 +186,7 @@ def _next_step(is_later: bool, dataset: str) -> str:
 
     if not is_later:
         return (
-            "Next:    run the same command again. Somebody edits a configuration of the sandbox before each later load"
+            "Next:    run the same command again. Somebody edits a configuration of the sandbox before the second load"
         )
     team_id, connector, _ = edited_later()
     return f"Next:    supermetrics-connectors diff {team_id} {connector} --dataset {dataset}"

@@ -19,7 +19,7 @@ from .history import Row, is_valid_at, moment_text, parsed_document, pretty_json
 
 MANIFEST = ".supermetrics-connectors.json"
 """The list of the files that `export` wrote into a folder."""
-_CONNECTORS_AT_ONCE = 250
+_BATCH_CONNECTORS = 250
 """Connectors whose configurations are in memory together."""
 
 
@@ -164,8 +164,8 @@ def _documents(data: Dataset, keys: Mapping[Key, str], at: datetime | None) -> I
     configured = data.has("connector_configurations")
     configurations = _valid_ids(data, "connector_configurations", at) if configured else {}
     ordered = sorted(keys)
-    for start in range(0, len(ordered), _CONNECTORS_AT_ONCE):
-        some = ordered[start : start + _CONNECTORS_AT_ONCE]
+    for start in range(0, len(ordered), _BATCH_CONNECTORS):
+        some = ordered[start : start + _BATCH_CONNECTORS]
         contents = _contents(data, "connector_configurations", {key: configurations.get(key) for key in some}, at)
         for key, record in _contents(data, "connector_versions", {key: keys[key] for key in some}, at).items():
             configuration = contents.get(key)

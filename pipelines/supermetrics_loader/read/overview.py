@@ -28,7 +28,7 @@ USER = "^(?:[^@]*@)*"
 PORT = ":[0-9]*$"
 LOG_DAYS = 7
 """Days of `connector_logs` in the error rate."""
-TEAMS_AT_ONCE = 25
+BATCH_TEAMS = 25
 
 OVERVIEW_COLUMNS = {
     "team_id": "The team's id in the API.",
@@ -116,8 +116,8 @@ def overview(data: Dataset, now: datetime) -> Iterator[Row]:
 def _batches(connectors: Sequence[Sequence[Any]]) -> Iterator[list[Sequence[Any]]]:
     """Connectors of a few teams at once: their configurations are in memory together."""
     teams = [list(rows) for _, rows in groupby(connectors, key=lambda row: row[0])]
-    for start in range(0, len(teams), TEAMS_AT_ONCE):
-        yield list(chain.from_iterable(teams[start : start + TEAMS_AT_ONCE]))
+    for start in range(0, len(teams), BATCH_TEAMS):
+        yield list(chain.from_iterable(teams[start : start + BATCH_TEAMS]))
 
 
 def _configurations(data: Dataset, team_ids: Sequence[int]) -> dict[Key, tuple[str | None, datetime | None, Row]]:

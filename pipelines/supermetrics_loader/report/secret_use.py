@@ -12,7 +12,7 @@ from .tables import Row, Tables
 
 SECRET_ID = re.compile(r"(?<![0-9A-Za-z_])sec_[0-9a-z]{5,96}(?![0-9A-Za-z_])")
 """An id that a configuration uses in place of a secret, such as sec_a23f23d26."""
-_TEAMS_AT_ONCE = 100
+_BATCH_TEAMS = 100
 """Teams whose configurations are in memory together."""
 
 
@@ -37,8 +37,8 @@ def secret_use(tables: Tables) -> SecretUse:
     fetches = tables["fetches"]
     found = tables.rows(f"select distinct team_id from {fetches} where endpoint = 'secrets' and status = 'ok'")
     teams = sorted(row["team_id"] for row in found)
-    for start in range(0, len(teams), _TEAMS_AT_ONCE):
-        _compare(tables, f"team_id in ({', '.join(map(str, teams[start : start + _TEAMS_AT_ONCE]))})", use)
+    for start in range(0, len(teams), _BATCH_TEAMS):
+        _compare(tables, f"team_id in ({', '.join(map(str, teams[start : start + _BATCH_TEAMS]))})", use)
     return use
 
 

@@ -1,1 +1,1 @@
-"""Runs: where to, which teams, one at a time, and what happened."""
+"""Loads: the pipeline and its destination, shards, locks, results and failures."""

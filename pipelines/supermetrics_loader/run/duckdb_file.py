@@ -183,7 +183,7 @@ class _DuckDbFileClient(DuckDbClient):
 
 
 class _DuckDbFileSqlClient(DuckDbSqlClient):
-    too_low: ClassVar[bool] = False
+    memory_limit_was_too_low: ClassVar[bool] = False
     """Whether the limit was too low in this process. DuckDB's own limit, most of the machine's memory, applies then."""
 
     def __init__(self, *arguments: Any) -> None:
@@ -220,7 +220,7 @@ class _DuckDbFileSqlClient(DuckDbSqlClient):
             connection.execute(f"SET GLOBAL threads = {THREADS}")
 
     def _limit(self, connection: engine.DuckDBPyConnection) -> str:
-        if not self.too_low:
+        if not self.memory_limit_was_too_low:
             return MEMORY_LIMIT
         connection.execute("RESET GLOBAL memory_limit")  # in DuckDB 1.x a reset takes effect only with the next SET
         ((most,),) = connection.execute("SELECT current_setting('memory_limit')").fetchall()
@@ -230,7 +230,7 @@ class _DuckDbFileSqlClient(DuckDbSqlClient):
     def _make_database_exception(cls, ex: Exception) -> Exception:
         """Translates DuckDB's exceptions. dlt repeats a job, up to four times, when its exception is transient."""
         if is_out_of_memory(ex):
-            _DuckDbFileSqlClient.too_low = True
+            _DuckDbFileSqlClient.memory_limit_was_too_low = True
         if is_out_of_disk(ex):
             return DatabaseTerminalException(ex)
         made: Exception = super()._make_database_exception(ex)

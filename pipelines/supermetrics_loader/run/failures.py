@@ -104,7 +104,7 @@ def _out_of_room(error: BaseException) -> str:
     """One line for a destination or a folder without memory or disk space; "" for other failures."""
     cause = _reason(error)
     reason = next(iter(sanitize_lines(cause).splitlines()), "")
-    kept = "Rows that were loaded before are kept, and the next run with more of it loads the others"
+    kept = "Rows that were loaded before are kept, and the next run loads the others once there is room"
     if is_out_of_memory(cause):
         return (
             f"DuckDB has too little memory ({reason}). Raise the machine's memory, or memory_limit under "

@@ -128,7 +128,7 @@ def _load(pipeline: dlt.Pipeline, recorder: RunRecorder) -> LoadInfo:
         pipeline.normalize()
         verify_locks()
         info: LoadInfo = _LOAD_RETRIES(lambda: pipeline.load(raise_on_failed_jobs=True))
-    if client is not None and strategy.mode.is_compared and not recorder.has_changes_view:
+    if client is not None and strategy.mode.is_compared and not recorder.changes_view_exists:
         create_changes_view(pipeline, replaces=False)
     if recorder.has_duplicates:
         strategy.deduplicate(Target.of_pipeline(pipeline))

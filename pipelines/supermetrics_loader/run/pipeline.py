@@ -65,11 +65,11 @@ def named_dataset(destination: Any, dataset: str) -> dlt.Dataset:
 
 
 def database_file(credentials: Any, dataset: str) -> Path | None:
-    """The file that a dataset of a database is in, and that connecting would make; None where there is a server.
+    """The file of a database, which connecting creates if it does not exist; None for a destination without one.
 
     Args:
-        credentials: The destination's: of DuckDB, a DuckLake or what SQLAlchemy speaks, or any other's.
-        dataset: Where the tables are.
+        credentials: The credentials of any destination. DuckDB, DuckLake and SQLite have a file.
+        dataset: The dataset's name.
     """
     catalog = getattr(credentials, "catalog", credentials)  # a DuckLake's
     kind, _, _ = (getattr(catalog, "drivername", None) or "").partition("+")

@@ -17,7 +17,7 @@ from supermetrics_connectors.interface import (
     OptionalTables,
     Settings,
     TeamDiff,
-    own_sync_rows,
+    listing_sync_rows,
     selected_endpoints,
 )
 
@@ -151,7 +151,7 @@ class RunRecorder:
         errors: The errors of teams that were skipped.
         optional: The optional tables of the run; None without any.
         has_duplicates: Whether a history has duplicates to delete after the load.
-        has_changes_view: Whether the view exists already.
+        changes_view_exists: Whether the view exists already.
     """
 
     source: dlt.sources.DltSource
@@ -161,7 +161,7 @@ class RunRecorder:
     errors: list[SupermetricsError] = field(default_factory=list)
     optional: OptionalTables | None = None
     has_duplicates: bool = False
-    has_changes_view: bool = False
+    changes_view_exists: bool = False
 
     @classmethod
     def attach(cls, settings: dict[str, Any]) -> "RunRecorder":
@@ -193,8 +193,8 @@ class RunRecorder:
         self.optional = batch.optional
         if batch.is_first:
             self.has_duplicates = batch.run.has_duplicates
-            self.has_changes_view = batch.run.has_changes_view
-        self.syncs.extend(own_sync_rows(batch))
+            self.changes_view_exists = batch.run.changes_view_exists
+        self.syncs.extend(listing_sync_rows(batch))
         self.changes.add(batch)
         self.errors.extend(team.listing.error for team in batch.teams if team.listing.error)
         return batch

@@ -6,7 +6,7 @@ DEFAULT_LIMIT = 5000
 """Requests an hour, where a response says how many are left but not of how many."""
 
 
-class BudgetReachedError(Exception):
+class RequestBudgetExhaustedError(Exception):
     """No further optional request may be made in this run."""
 
 
@@ -61,10 +61,10 @@ class RequestBudget:
         """Counts an optional request that is about to be made; later responses correct the number.
 
         Raises:
-            BudgetReachedError: The request may not be made.
+            RequestBudgetExhaustedError: The request may not be made.
         """
         with self._lock:
             if reason := self.reason:
-                raise BudgetReachedError(reason)
+                raise RequestBudgetExhaustedError(reason)
             if self.remaining is not None:
                 self.remaining -= 1

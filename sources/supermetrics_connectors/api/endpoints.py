@@ -22,7 +22,7 @@ from ..exceptions import (
 from ..records import Record, content_hash, shift
 from ..settings import Settings
 from ..specs import CONNECTOR_LOGS, CONNECTOR_SECRETS, TEAMS, TableSpec
-from .budget import BudgetReachedError
+from .budget import RequestBudgetExhaustedError
 from .client import ApiResponse, SupermetricsClient
 from .listing import Listing
 from .logs import CLOCK_SKEW, PAGE_LIMIT, LogPage, LogReader, Spool, tick_of, window_start
@@ -198,7 +198,7 @@ class FetchResult:
     request_id: str | None = None
     http_status: int | None = None
 
-    def break_off(self, reason: str) -> None:
+    def interrupt(self, reason: str) -> None:
         """Ends the task because of the rate limit."""
         self.status, self.note = "interrupted" if self.http_status else "postponed", reason
 
@@ -240,11 +240,11 @@ class EndpointFetcher:
             self._execute(result)
         except SupermetricsUnauthorizedError:
             raise
-        except BudgetReachedError as reached:
-            result.break_off(str(reached))
+        except RequestBudgetExhaustedError as reached:
+            result.interrupt(str(reached))
         except SupermetricsRateLimitError as error:
             self._client.budget.stop(str(error))
-            result.break_off(str(error))
+            result.interrupt(str(error))
         except UnexpectedError as unexpected:
             message = str(unexpected)
             result.fail(

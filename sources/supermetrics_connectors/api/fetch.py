@@ -119,7 +119,7 @@ class Fetcher:
         try:
             response = list_connectors(self._client, team_id, self._settings.include_configs)
             duration_ms = _milliseconds_since(clock)
-            with self._reading:  # as many at once would take Python's lock from each other thousands of times
+            with self._reading:  # several threads that parse at the same time would only contend for the GIL
                 return read_listing(
                     team_id,
                     response,

@@ -214,11 +214,11 @@ def _read_configuration(value: Any, where: str) -> _Received:
 
 def _redact(configurations: dict[str, _Received]) -> dict[str, list[str]]:
     """Replaces the secrets of all configurations; returns their paths by connector."""
-    from ..documents.redaction import redact, suspects  # noqa: PLC0415 - its patterns take 0.05 s to compile
+    from ..documents.redaction import indexes_to_redact, redact  # noqa: PLC0415 - its patterns take 0.05 s to compile
 
     found: dict[str, list[str]] = {}
     names = list(configurations)
-    for index in suspects([each.sent["configuration_json"] for each in configurations.values()]):
+    for index in indexes_to_redact([each.sent["configuration_json"] for each in configurations.values()]):
         configuration = configurations[names[index]]
         document = parse_json(configuration.sent["configuration_json"])
         if paths := redact(document):

@@ -20,9 +20,9 @@ from ..specs import TIMESTAMP, TableSpec
 from .validation import UnexpectedError
 
 OVERLAP = timedelta(hours=1)
-"""How late an entry may appear in the log: so much of what is stored is read again."""
+"""How late an entry may appear in the log. Each run reads this time before the watermark again."""
 CLOCK_SKEW = OVERLAP / 4
-"""How far the API's clock may be ahead. A later entry waits: as the newest stored one, it would hide others."""
+"""How far the API's clock may be ahead. A later entry is not stored yet: as the watermark, it would hide others."""
 PAGE_LIMIT = 1000
 """Entries requested per page, the most that the API gives."""
 MIN_FULL_PAGE = 100

@@ -24,11 +24,11 @@ MAX_ENCODINGS = 2
 
 
 class KeyMask:
-    """Replaces a key by `***` where a text has it: as it is, encoded once or twice, or a fragment of one of these.
+    """Replaces a key in texts by `***`: the plain key, its encoded forms, and fragments of all forms.
 
-    An encoding is that of URLs, or once base64. A fragment has 12 characters or more, in base64 16. It contains a whole
-    block of one of the forms, which are cut into blocks of half that size, so one search for all blocks finds every
-    fragment.
+    A form is encoded once or twice: for a URL, or in base64, which is used once at most. A fragment has at least 12
+    characters, in base64 at least 16. Each form is cut into blocks of half the length of its shortest fragment. So
+    every fragment contains a whole block, and one search for all blocks finds every fragment.
     """
 
     def __init__(self, key: str) -> None:

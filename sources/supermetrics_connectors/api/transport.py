@@ -120,7 +120,7 @@ class Transport:
                 f"The certificate authorities to trust cannot be read, see REQUESTS_CA_BUNDLE: {mask(str(error))}",
                 team_id=team_id,
             )
-        message = f"No whole response from {url}: {reason}"
+        message = f"No complete response from {url}: {reason}"
         return SupermetricsConnectionError(message, team_id=team_id, request_id=request_id)
 
 

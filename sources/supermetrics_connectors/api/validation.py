@@ -131,9 +131,10 @@ def quoted(text: str) -> str:
 class ColumnNames:
     """Names the columns of fields that the API adds to its documented ones.
 
-    A field takes the column that dlt's naming convention gives it. Where that is another field's column, or no name at
-    all, it takes one of its own: the beginning of the name and a hash of the whole name. A name with a meaning of ours
-    becomes `api_<name>`. A name depends only on the fields of one table in one response, not on their order.
+    A field's column is the field's name in dlt's naming convention. If another field has that column, or the convention
+    leaves no name, the column is the beginning of the field's name and a hash of the whole name. A field with a name of
+    `RESERVED_COLUMNS` becomes `api_<name>`. A column depends only on the fields of one table in one response, not on
+    their order.
 
     Args:
         column_name: dlt's naming convention.

@@ -1,9 +1,9 @@
-"""JSON as text and back, without the loss of a digit: what differs as it was sent differs as it is stored and hashed.
+"""Reads and writes JSON without losing a digit, so that two numbers that differ are stored and hashed differently.
 
-orjson reads and writes nearly everything. It makes a double of a number that 64 bits cannot hold, so a text with such a
-number is read by the standard library instead: integers as `int` of any size, and as `Decimal` a fraction that doubles
-cannot tell from another. What no database could hold, a number beyond every double and half of a surrogate pair, is
-refused, and so is `NaN`, which some writers take for JSON.
+orjson reads and writes nearly everything. It turns a number that does not fit into 64 bits into a double, so the
+standard library reads texts with such numbers: integers as `int` of any size, and fractions as `Decimal` if the nearest
+double is another number. Values that no database can store are refused: numbers beyond the range of doubles, halves of
+surrogate pairs, and `NaN`, which some programs write although it is not JSON.
 """
 
 import codecs
@@ -33,11 +33,11 @@ class NotJsonError(ValueError):
 
 
 class RefusedJsonError(ValueError):
-    """JSON that cannot be kept as it was sent.
+    """JSON with a value that cannot be stored as it was sent.
 
     Attributes:
-        what: What there is in it, in words.
-        path: Where: names of members and indexes of elements, from the document's root.
+        what: Description of the value.
+        path: Place of the value: names of members and indexes of elements, from the document's root.
     """
 
     def __init__(self, what: str, path: tuple[str | int, ...] = ()) -> None:
@@ -57,8 +57,8 @@ def parse_json(text: str | bytes) -> Any:
         is another number.
 
     Raises:
-        NotJsonError: It is none.
-        RefusedJsonError: It is, but there is something in it that cannot be kept.
+        NotJsonError: The text is not JSON.
+        RefusedJsonError: The text is JSON with a value that cannot be stored as sent.
     """
     try:
         data = (text.encode() if isinstance(text, str) else text).removeprefix(codecs.BOM_UTF8)

@@ -41,7 +41,7 @@ from .credentials import (
 )
 from .json_paths import Path, render
 
-__all__ = ["MARKER", "redact", "suspects"]
+__all__ = ["MARKER", "indexes_to_redact", "redact"]
 
 
 def redact(document: Any) -> list[str]:
@@ -524,7 +524,7 @@ _SUSPICIOUS = "|".join(
 )
 
 
-def suspects(texts: Sequence[str]) -> list[int]:
+def indexes_to_redact(texts: Sequence[str]) -> list[int]:
     """Indexes of the documents in which `redact` may find something. Others need not be parsed.
 
     Args:

@@ -141,10 +141,10 @@ _STATES = """
       end as valid_to,
       row_number() over (
         partition by team_id, connector_identifier, substr(version_id, 1, 32), _dlt_valid_from order by _dlt_load_id
-      ) as copy
+      ) as duplicate_number
     from {table}
-  ) as copies
-  where copy = 1
+  ) as numbered
+  where duplicate_number = 1
 """
 
 _CONNECTORS = """

@@ -53,7 +53,7 @@ def items(run: Run, spec: TableSpec, rows: list[Record], mode: WriteMode | None 
     if lost or (is_missing and not TABLES.keys().isdisjoint(run.reader.columns)):
         # dlt creates missing tables and columns only for a schema that it has not stored before
         hints["additional_table_hints"] |= {"x-missing-in": run.load_id}
-    yield from marked(run, spec, table, hints)
+    yield from with_dlt_hints(run, spec, table, hints)
 
 
 def history_items(run: Run, spec: TableSpec, rows: list[Record], ended: list[Record]) -> Iterator[Any]:
@@ -71,11 +71,11 @@ def history_items(run: Run, spec: TableSpec, rows: list[Record], ended: list[Rec
         if rewritten is not None:
             ended = []
             for table in rewritten:
-                yield from marked(run, spec, table, run.strategy.hints(spec, run.mode(spec), run.boundary_hint))
+                yield from with_dlt_hints(run, spec, table, run.strategy.hints(spec, run.mode(spec), run.boundary_hint))
     yield from items(run, spec, rows + ended)
 
 
-def marked(run: Run, spec: TableSpec, table: pa.Table, hints: Mapping[str, Any]) -> Iterator[Any]:
+def with_dlt_hints(run: Run, spec: TableSpec, table: pa.Table, hints: Mapping[str, Any]) -> Iterator[Any]:
     """Yields a table in pieces, with the columns that dlt adds to JSON rows and not to Arrow tables."""
     if run.load_id:
         load_ids = pa.repeat(run.load_id, table.num_rows).cast(pa.string())

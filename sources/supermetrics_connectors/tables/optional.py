@@ -113,7 +113,7 @@ class OptionalTables:
         """Yields the results in batches that fit into memory; the last one completes the run."""
         batch = FetchBatch()
         for result in results:
-            self._note(result)
+            self._record_outcome(result)
             batch.results.append(result)
             for entries in result.spool.pages() if result.spool else ():
                 batch.entries.extend(entries)
@@ -123,7 +123,7 @@ class OptionalTables:
         batch.is_last = True
         yield self._without_stored_entries(batch)
 
-    def _note(self, result: FetchResult) -> None:
+    def _record_outcome(self, result: FetchResult) -> None:
         key = result.task.team_id, result.task.connector_identifier
         if result.status in ("postponed", "interrupted"):
             self._postponed.add(key)

@@ -69,8 +69,8 @@ def declared_tables() -> DeclaredTables:
             continue
         if spec in tables:
             raise SupermetricsConfigurationError(
-                f"Two resources of the source write the table {spec}. Load one of them; another copy of the table "
-                "needs a pipeline of its own"
+                f"Two resources of the source write the table {spec}. Select only one of them. To load the table a "
+                "second time under another name, use a second pipeline"
             )
         tables[spec] = resource, table
     names = {spec: table["name"] for spec, (_, table) in tables.items() if table["name"] != spec}
@@ -215,8 +215,8 @@ def _refuse_mixture(run: Run) -> None:
     if "team_id" in columns and (SNAPSHOT_COLUMN.name in columns) != is_snapshot:
         stored, wanted = ("snapshots", "a mirror") if SNAPSHOT_COLUMN.name in columns else ("a mirror", "snapshots")
         raise SupermetricsConfigurationError(
-            f"The dataset holds {stored} of the connectors and cannot hold {wanted} as well: the same rows would mean "
-            "two things. Load into another dataset (--dataset), or keep to what is there"
+            f"The dataset holds {stored} of the connectors and cannot hold {wanted} as well: queries could not tell "
+            f"the rows apart. Load {wanted} into another dataset (--dataset), or continue with {stored} here"
         )
 
 
@@ -264,11 +264,11 @@ def _refuse_new_row_ids(run: Run) -> None:
 
 
 def _refuse_duplicates(run: Run) -> None:
-    """An upsert changes every copy of a row, so duplicates would stay."""
+    """An upsert changes every duplicate of a row, so duplicates would stay."""
     for spec in () if run.strategy.mode.has_scd2 else COMPARED_TABLES:
         if spec.name in run.selected and run.stored(spec).has_repeated_rows:
             raise DuplicateRowsError(
-                f"The Delta table {spec.name} has a row twice, and an upsert would change each copy. Delete them with "
+                f"The Delta table {spec.name} has duplicate rows, which an upsert cannot replace. Delete them with "
                 "supermetrics_connectors.deduplicate(pipeline), then load again; the command line does so by itself"
             )
 

@@ -70,12 +70,12 @@ def diff_team(run: Run, listing: Listing) -> TeamDiff:
             diffs[spec.name] = diff_table(stored, hashes, is_complete=listing.complete, rewrite=rewrite)
             continue
         contents = hashes
-        kept: Any = ()
+        retained: Any = ()
         if spec is CONNECTOR_CONFIGURATIONS:
             contents = {name: each["content_hash"] for name, each in listing.configurations.items()}
             # a listing without configurations shows only which connectors still exist
-            kept = () if listing.has_configurations else listing.connectors
-        diff = diff_table(stored, version_ids(team_id, contents), is_complete=listing.complete, kept=kept)
+            retained = () if listing.has_configurations else listing.connectors
+        diff = diff_table(stored, version_ids(team_id, contents), is_complete=listing.complete, retained=retained)
         if rewrite and run.is_compared and not run.stored(spec).is_missing:
             diff = diff.with_upserted(_edited_versions(run, spec, listing, diff))
         diff = diff.with_upserted(diff.sharing_ended_ids())
@@ -149,10 +149,10 @@ def sync_rows(batch: ListingBatch) -> Iterator[Record]:
     """Rows for `team_syncs`: those of the run, and corrections of earlier runs' rows."""
     if batch.is_first:
         yield from batch.run.corrected_syncs or ()
-    yield from own_sync_rows(batch)
+    yield from listing_sync_rows(batch)
 
 
-def own_sync_rows(batch: ListingBatch) -> Iterator[Record]:
+def listing_sync_rows(batch: ListingBatch) -> Iterator[Record]:
     """Rows for `team_syncs`, one per listing. With optional tables they wait for the last result of the run."""
     rows = [_sync_row_of(batch.run, team) for team in batch.teams]
     if batch.optional is None:

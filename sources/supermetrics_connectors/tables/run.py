@@ -145,7 +145,7 @@ class Run:
         return lost
 
     @property
-    def has_changes_view(self) -> bool:
+    def changes_view_exists(self) -> bool:
         """Whether the view `connector_changes` is known to exist; a role may not see that it does."""
         return self.is_compared and [*self.reader.columns.get(CHANGES_VIEW, ())] == [*CHANGES_COLUMNS]
 
@@ -156,7 +156,7 @@ class Run:
 
     @cached_property
     def boundary(self) -> datetime:
-        """When versions begin and end: when the run began, or after every stored time of a clock that was ahead."""
+        """When versions begin and end: the start of the run, or just after the latest stored time if that is later."""
         if not self.is_compared:
             return self.started_at
         moments = [moment for history in HISTORIES for moment in self.stored(history).latest.values()]
@@ -164,7 +164,7 @@ class Run:
 
     @property
     def boundary_hint(self) -> datetime | None:
-        """The boundary, where dlt would not choose the same. dlt stores each schema that a hint makes different."""
+        """The boundary if dlt would choose another one, else None: a new hint makes dlt store a new schema version."""
         return None if self.boundary == self.started_at else self.boundary
 
     @cached_property
@@ -173,7 +173,7 @@ class Run:
         if not self.reads(TEAM_SYNCS):
             return []
         try:
-            stored = self.reader.faulty_syncs(TEAM_SYNCS, self.settings.team_ids)
+            stored = self.reader.syncs_to_correct(TEAM_SYNCS, self.settings.team_ids)
         except MissingTableError:
             return None
         corrected: dict[tuple[Any, ...], Record] = {}

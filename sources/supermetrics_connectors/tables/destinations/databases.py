@@ -38,8 +38,8 @@ def refuse_ambiguous_name(file: str, dataset: str) -> None:
         dataset: The dataset's name.
 
     Raises:
-        SupermetricsConfigurationError: It is. `supermetrics.connectors` could be a table of the schema or of the file,
-            and DuckDB refuses to guess.
+        SupermetricsConfigurationError: File and dataset have one name. `supermetrics.connectors` could then be a table
+            of the schema or of the file, and DuckDB refuses the name as ambiguous.
     """
     if Path(file.partition("?")[0]).stem == dataset:
         raise SupermetricsConfigurationError(

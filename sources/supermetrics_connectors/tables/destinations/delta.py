@@ -41,7 +41,7 @@ class DeltaStrategy(DestinationStrategy):
             yield rows.cast(pa.schema([declared.get(field.name, field) for field in rows.schema]))
 
     def deduplicate(self, target: Target) -> int:
-        """See `DestinationStrategy`. An upsert changes every copy of a row."""
+        """See `DestinationStrategy`. Also deletes duplicates of current rows, which an upsert cannot replace."""
         reader = self.reader(target)
         with reader.connected():
             versions = {spec: reader.duplicates(spec) for spec in HISTORIES}

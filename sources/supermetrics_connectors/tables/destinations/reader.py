@@ -132,7 +132,8 @@ class Reader:
         def ask(client: Any) -> dict[str, list[pa.Table]]:
             teams = _in_teams(team_ids)
             selects = (
-                self._named(client, spec, self._current_sql(spec, place, teams)) for place, spec in enumerate(specs)
+                self._with_qualified_names(client, spec, self._current_sql(spec, place, teams))
+                for place, spec in enumerate(specs)
             )
             found: dict[str, list[pa.Table]] = {spec.name: [] for spec in specs}
             for part in _arrow(client, " UNION ALL ".join(selects)):
@@ -141,7 +142,7 @@ class Reader:
                     found[spec.name].append(rows.filter(pc.equal(places, place)))
             return found
 
-        return self._asked(specs, ask)
+        return self._query_with_reconnect(specs, ask)
 
     def _current_sql(self, spec: TableSpec, place: int, teams: str) -> str:
         content = f"{{{spec.content_column}}}" if self._has_column(spec, spec.content_column) else "''"
@@ -194,10 +195,11 @@ class Reader:
         for team_id, identifier, value in self._rows(spec, sql):
             yield team_id, identifier, to_utc(value)
 
-    def faulty_syncs(self, spec: TableSpec, team_ids: Sequence[int]) -> list[tuple[Record, bool]]:
-        """Syncs without a failure whose load dlt has not recorded as completed, with True; duplicates, with False.
+    def syncs_to_correct(self, spec: TableSpec, team_ids: Sequence[int]) -> list[tuple[Record, bool]]:
+        """Rows of `team_syncs` to correct, each with whether its load is incomplete; the others are duplicates.
 
-        dlt's `_dlt_loads` says nothing of loads older than its oldest entry, and nothing at all when it is empty.
+        A load is incomplete if `_dlt_loads` has an older load and does not record this load as completed. A failed sync
+        of an incomplete load needs no correction.
 
         Raises:
             MissingTableError: The table does not exist.
@@ -211,7 +213,8 @@ class Reader:
             " AND {_dlt_load_id} NOT IN (SELECT {load_id} FROM {loads} WHERE {status} = 0)"
             " AND {_dlt_load_id} > (SELECT MIN({load_id}) FROM {loads})"
             f" UNION ALL SELECT {selected}, 0 FROM (SELECT syncs.*,"
-            f" COUNT(*) OVER (PARTITION BY {{team_id}}, {{started_at}}) AS copies {recent}) AS counted WHERE copies > 1"
+            f" COUNT(*) OVER (PARTITION BY {{team_id}}, {{started_at}}) AS duplicates {recent}) AS counted"
+            " WHERE duplicates > 1"
         )
         found = self._execute(spec, sql)
         return [(dict(zip(columns, row, strict=True)), bool(is_incomplete)) for *row, is_incomplete in found]
@@ -222,7 +225,9 @@ class Reader:
             "SELECT * FROM {table} WHERE {version_id} IN (SELECT unnest(%s))"  # noqa: S608 - our own names
             f" AND {{{VALID_TO}}} IS NULL QUALIFY ROW_NUMBER() OVER (PARTITION BY {{version_id}}, {{{VALID_FROM}}}) = 1"
         )
-        return self._asked([spec], lambda client: list(_arrow(client, self._named(client, spec, sql), version_ids)))
+        return self._query_with_reconnect(
+            [spec], lambda client: list(_arrow(client, self._with_qualified_names(client, spec, sql), version_ids))
+        )
 
     def duplicates(self, spec: TableSpec) -> Sequence[Sequence[Any]]:
         """`version_id` and `_dlt_load_id` of versions that an earlier load has written too, with the same end."""
@@ -271,10 +276,12 @@ class Reader:
         return ()
 
     def _execute(self, spec: TableSpec, sql: str, *values: Any) -> Sequence[Sequence[Any]]:
-        return self._asked([spec], lambda client: client.execute_sql(self._named(client, spec, sql), *values) or ())
+        return self._query_with_reconnect(
+            [spec], lambda client: client.execute_sql(self._with_qualified_names(client, spec, sql), *values) or ()
+        )
 
-    def _asked(self, specs: Sequence[TableSpec], ask: Callable[[Any], T]) -> T:
-        """Runs a query; a second time over a new connection, where the database says that it may succeed then."""
+    def _query_with_reconnect(self, specs: Sequence[TableSpec], ask: Callable[[Any], T]) -> T:
+        """Runs a query. After a transient database error, runs it once more over a new connection."""
         try:
             try:
                 with self.connected() as client:
@@ -288,7 +295,7 @@ class Reader:
         except DatabaseUndefinedRelation:
             raise MissingTableError(specs[0].name) from None
 
-    def _named(self, client: Any, spec: TableSpec, sql: str) -> str:
+    def _with_qualified_names(self, client: Any, spec: TableSpec, sql: str) -> str:
         """Replaces names in braces by names as the destination writes them: in MySQL `change` is a reserved word."""
         tables = {"table": self.target.table(spec), "loads": self.target.schema.loads_table_name}
 

@@ -2,7 +2,7 @@
 
 It is what a careful person writes in an afternoon: as many threads as the load has workers, but no state, no history,
 no retries and no schema that evolves. Each team's rows are deleted and inserted again. Run it as
-`python -m benchmarks.floor URL TEAMS CONFIGS FILE WORKERS`.
+`python -m benchmarks.by_hand URL TEAMS CONFIGS FILE WORKERS`.
 """
 
 import hashlib
@@ -18,11 +18,11 @@ import pyarrow.compute as pc
 import requests
 
 _TABLES = """
-create schema if not exists supermetrics_floor;
-create table if not exists supermetrics_floor.connectors (
+create schema if not exists by_hand_tables;
+create table if not exists by_hand_tables.connectors (
     team_id bigint, connector_identifier varchar, name varchar, description varchar, logo_url varchar,
     created_at timestamptz, updated_at timestamptz);
-create table if not exists supermetrics_floor.connector_configurations (
+create table if not exists by_hand_tables.connector_configurations (
     team_id bigint, connector_identifier varchar, version varchar, configuration_json json,
     created_at timestamptz, updated_at timestamptz, content_hash varchar);
 """
@@ -90,8 +90,8 @@ def _times(records: list[dict[str, str]], name: str) -> pa.Array:
 
 def _replace(connection: duckdb.DuckDBPyConnection, table: str, team_id: int, rows: pa.Table) -> None:
     connection.register("rows", rows)
-    connection.execute(f"delete from supermetrics_floor.{table} where team_id = ?", [team_id])  # noqa: S608 - as below
-    connection.execute(f"insert into supermetrics_floor.{table} select * from rows")  # noqa: S608 - the names are ours
+    connection.execute(f"delete from by_hand_tables.{table} where team_id = ?", [team_id])  # noqa: S608 - as below
+    connection.execute(f"insert into by_hand_tables.{table} select * from rows")  # noqa: S608 - the names are ours
 
 
 if __name__ == "__main__":
