@@ -11,6 +11,7 @@ import click
 
 from ..run.exit_codes import Exit
 from .options import (
+    ENDPOINT_OPTIONS,
     SANDBOX_DATASET,
     GroupedCommand,
     base_url_option,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:  # slow to import, and not needed for --help
     cls=GroupedCommand,
     groups={
         "Source": ["--team", "--include-configs", "--no-redact", "--base-url", "--sandbox"],
-        "Optional tables": ["--include-teams", "--include-logs", "--logs-since", "--include-secrets"],
+        "Optional tables": ENDPOINT_OPTIONS,
         "Destination": ["--destination", "--dataset", "--table-format", "--snapshot"],
         "Run": ["--keep-going", "--full-refresh", "--dry-run", "--shard", "--pipeline-name", "--notify"],
     },

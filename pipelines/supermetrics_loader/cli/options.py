@@ -117,6 +117,8 @@ ENDPOINT_HELP = {
     "include_logs": "Load the calls of connectors: at least one request per connector.",
     "include_secrets": "Load the names of connectors' secrets, never a value: one request per connector.",
 }
+ENDPOINT_OPTIONS = [*(f"--{setting.replace('_', '-')}" for setting in ENDPOINT_HELP), "--logs-since"]
+"""Options of the optional tables, in the order of the help text."""
 
 
 def endpoint_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -17,7 +17,7 @@ from ..api.endpoints import Endpoint, FetchResult, FetchTask, fetch_tasks, selec
 from ..api.listing import Listing
 from ..api.logs import CLOCK_SKEW
 from ..records import EARLIEST, ConnectorKey, Record, connector_key, shift, to_utc
-from ..specs import CONNECTOR_LOGS, FETCHES, TableSpec
+from ..specs import CONNECTOR_LOGS, FETCHES, TEAMS, TableSpec
 from .run import Run
 
 logger = logging.getLogger(__name__)
@@ -131,7 +131,7 @@ class OptionalTables:
         if result.error:
             self._failing.add(key)
             logger.info("A request for %s failed: %s", result.task.endpoint.name, result.error)
-        if result.task.endpoint.level == "team":
+        if result.task.endpoint.table is TEAMS:
             for record in result.records:
                 if isinstance(name := record.get("name"), str) and name:
                     self.team_names[record["team_id"]] = name
