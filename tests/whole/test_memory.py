@@ -60,14 +60,15 @@ def test_pipelines_take_turns(
 
 # --- edits by hand ----------------------------------------------------------------------------------------------------
 
+FIRST_ROW = "(from {table} order by team_id, connector_identifier limit 1)"
 EDITS = {
     "one row deleted": "delete from {table} where team_id = 936506 and connector_identifier = 'A'",
     "all rows deleted": "delete from {table}",
     "dropped": "drop table {table}",
     "a row duplicated": "insert into {table} select * from {table} where connector_identifier = 'A'",
     "all rows duplicated": "insert into {table} select * from {table}",
-    "a row of no connector": "insert into {table} select * replace ('X' as connector_identifier) from {table} limit 1",
-    "a blank identifier": "insert into {table} select * replace ('' as connector_identifier) from {table} limit 1",
+    "a row of no connector": f"insert into {{table}} select * replace ('X' as connector_identifier) from {FIRST_ROW}",
+    "a blank identifier": f"insert into {{table}} select * replace ('' as connector_identifier) from {FIRST_ROW}",
 }
 
 
