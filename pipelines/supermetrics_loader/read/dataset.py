@@ -7,6 +7,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any, NamedTuple
 
+import duckdb
 import pyarrow as pa
 import pyarrow.dataset as arrow_dataset
 import sqlglot
@@ -39,6 +40,7 @@ from .errors import NothingLoadedError, ReadError
 
 LOADS = "_dlt_loads"
 """dlt's table of completed load packages."""
+_ONE_THREAD = ["SET threads = 1"] if duckdb.__version__.startswith("1.") else []
 _PARAMETER = re.compile(r"(?<![:\w\\]):(?=\w+(?![\w:]))")
 """What SQLAlchemy takes for a parameter."""
 
@@ -180,7 +182,8 @@ class Dataset:
 
     def _set_up(self) -> None:
         statements = {
-            "duckdb": ["SET TimeZone = 'UTC'", "SET python_enable_replacements = false"],
+            # in DuckDB 1.4, threads that share a window function may fail with an internal error
+            "duckdb": ["SET TimeZone = 'UTC'", "SET python_enable_replacements = false", *_ONE_THREAD],
             "sqlite": ["PRAGMA query_only = ON"],
             "mysql": ["SET SESSION TRANSACTION READ ONLY", f"USE {self._client.fully_qualified_dataset_name()}"],
         }
